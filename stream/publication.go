@@ -1,0 +1,164 @@
+package stream
+
+import (
+	"fmt"
+	"time"
+)
+
+// Source is what a way in hands to Publish.
+type Source struct {
+	// Kinds are those that the publisher announced. A reader that must know all
+	// tracks before it begins waits for these.
+	Kinds []Kind
+
+	// RequestKeyframe asks the publisher for a keyframe. It is called without
+	// locks, from any goroutine, and must not block. Nil: cannot be asked.
+	RequestKeyframe func()
+}
+
+// Publication is the hold of one publisher on a Stream. Write must not be
+// called by two goroutines at once for the same kind of track.
+type Publication struct {
+	s     *Stream
+	src   Source
+	since time.Time
+
+	// What follows is guarded by s.mu.
+	fresh [2]bool // kind has not yet written in this publication
+	err   error   // why it ended
+}
+
+// Publish takes the stream for a new publisher. A publication that holds it at
+// this moment ends with ErrReplaced: the caller has decided who may do that.
+func (s *Stream) Publish(src Source) (*Publication, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	if s.pub != nil {
+		s.pub.endLocked(ErrReplaced)
+	}
+	p := &Publication{s: s, src: src, since: s.now(), fresh: [2]bool{true, true}}
+	s.pub = p
+	s.gate.openLocked(src.RequestKeyframe)
+	s.changedLocked()
+	return p, nil
+}
+
+// Kinds are those that the present publisher announced; nil without publisher.
+func (s *Stream) Kinds() []Kind {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pub == nil {
+		return nil
+	}
+	return s.pub.src.Kinds
+}
+
+// Since is when the publisher came.
+func (p *Publication) Since() time.Time { return p.since }
+
+// Err tells why the publication ended: ErrReplaced, ErrClosed, or nil while it
+// lasts.
+func (p *Publication) Err() error {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	return p.err
+}
+
+// Close gives the stream back. Its readers stay and wait for the next
+// publisher. It is idempotent.
+func (p *Publication) Close() {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	if p.err == nil {
+		p.endLocked(ErrClosed)
+		p.s.changedLocked()
+	}
+}
+
+func (p *Publication) endLocked(why error) {
+	p.err = why
+	if p.s.pub == p {
+		p.s.pub = nil
+		p.s.gate.openLocked(nil)
+	}
+}
+
+// Write hands u to every Reader. It never blocks: a Reader whose queue is full
+// loses u and, for video, all that follows up to the next keyframe.
+//
+// The stream takes u, its Packet and its payload, and rewrites sequence number,
+// timestamp and VP8 picture id in place so that they go on from the publisher
+// before. Video before the first keyframe of a publication or of a new Track is
+// not passed on.
+// It returns ErrReplaced or ErrClosed once the publication has ended.
+func (p *Publication) Write(u *Unit) error {
+	s := p.s
+	s.mu.Lock()
+	if p.err != nil {
+		s.mu.Unlock()
+		return p.err
+	}
+	kind := u.Track.Kind
+	ln := &s.lines[kind]
+	if !ln.splice(u, p.fresh[kind]) {
+		ask := s.gate.askLocked(s.now())
+		s.mu.Unlock()
+		call(ask)
+		return nil
+	}
+	p.fresh[kind] = false
+	if ln.track != u.Track {
+		s.log.Debug("track begins", "stream", s.name, "track", u.Track.ID, "codec", u.Track.Codec)
+		ln.track = u.Track
+		s.changedLocked()
+	}
+	s.countLocked(u)
+	s.cache.add(u)
+	ask := s.pushLocked(u)
+	s.mu.Unlock()
+	call(ask)
+	return nil
+}
+
+func (s *Stream) countLocked(u *Unit) {
+	s.stats.Units++
+	s.stats.Bytes += uint64(len(u.Packet.Payload))
+	if u.Keyframe && u.Track.Kind == Video {
+		s.stats.Keyframes++
+		s.gate.gotLocked(u.Arrival)
+	}
+}
+
+// pushLocked queues u at every reader and returns the keyframe request that is
+// due, if any.
+func (s *Stream) pushLocked(u *Unit) func() {
+	var every time.Duration
+	lost := false
+	for _, r := range s.readers {
+		if r.push(u) {
+			lost = true
+		}
+		if e := r.opts.KeyframeEvery; e > 0 && (every == 0 || e < every) {
+			every = e
+		}
+	}
+	if u.Track.Kind != Video {
+		return nil
+	}
+	if lost || (every > 0 && s.gate.sinceKeyframe(u.Arrival) >= every) {
+		return s.gate.askLocked(s.now())
+	}
+	return nil
+}
+
+func call(f func()) {
+	if f != nil {
+		f()
+	}
+}
+
+// String names the publication for logs.
+func (p *Publication) String() string { return fmt.Sprintf("publication of %s", p.s.name) }
