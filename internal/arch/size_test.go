@@ -1,0 +1,45 @@
+package arch
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The size of what one reads at a time. Tables may be longer.
+const (
+	maxFileLines = 400
+	maxFuncLines = 60
+)
+
+func TestFilesAndFunctions_StaySmall(t *testing.T) {
+	root := moduleRoot(t)
+	eachFile(t, func(_, file string, _ []string) {
+		path := filepath.Join(root, file)
+		src, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(src), "\n"); n > maxFileLines {
+			t.Errorf("%s has %d lines, more than %d", file, n, maxFileLines)
+		}
+		fset := token.NewFileSet()
+		f, err := parser.ParseFile(fset, path, src, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range f.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || fn.Body == nil {
+				continue
+			}
+			if n := fset.Position(fn.End()).Line - fset.Position(fn.Pos()).Line + 1; n > maxFuncLines {
+				t.Errorf("%s: %s has %d lines, more than %d", file, fn.Name.Name, n, maxFuncLines)
+			}
+		}
+	})
+}
