@@ -1,6 +1,9 @@
 package frame
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 const startCode = "\x00\x00\x00\x01"
 
@@ -9,27 +12,30 @@ const startCode = "\x00\x00\x00\x01"
 // before the first start code are left out, empty NALUs too.
 func SplitNALUs(annexB []byte) [][]byte {
 	var out [][]byte
-	begin, zeros := -1, 0
-	for i, c := range annexB {
-		if c == 1 && zeros >= 2 {
-			out = appendNALU(out, annexB, begin, i-zeros)
-			begin = i + 1
-		}
-		if c == 0 {
-			zeros++
-		} else {
-			zeros = 0
-		}
+	for n, rest := nextNALU(annexB); n != nil; n, rest = nextNALU(rest) {
+		out = append(out, n)
 	}
-	return appendNALU(out, annexB, begin, len(annexB)-zeros)
+	return out
 }
 
-// appendNALU leaves out trailing zeros: they belong to the next start code.
-func appendNALU(out [][]byte, b []byte, begin, end int) [][]byte {
-	if begin < 0 || begin >= end {
-		return out
+// nextNALU returns the first NALU that is not empty, and what follows it,
+// beginning with a start code; nil at the end.
+func nextNALU(b []byte) (nalu, rest []byte) {
+	short := []byte(startCode[1:])
+	i := bytes.Index(b, short)
+	for i >= 0 {
+		b = b[i+len(short):]
+		i = bytes.Index(b, short)
+		end := len(b)
+		if i >= 0 {
+			end = i
+		}
+		// Zeros at the end belong to the next start code.
+		if n := bytes.TrimRight(b[:end], "\x00"); len(n) > 0 {
+			return n[:len(n):len(n)], b[end:]
+		}
 	}
-	return append(out, b[begin:end:end])
+	return nil, nil
 }
 
 // AVCC is annexB with 4-byte big-endian lengths in place of start codes, the
@@ -46,15 +52,14 @@ func AVCC(annexB []byte) []byte {
 // ParameterSets returns the first SPS and PPS of an Annex B access unit, without
 // start codes; nil if absent. They share annexB.
 func ParameterSets(annexB []byte) (sps, pps []byte) {
-	for _, n := range SplitNALUs(annexB) {
+	for n, rest := nextNALU(annexB); n != nil; n, rest = nextNALU(rest) {
 		switch t := naluType(n[0]); {
+		case isSlice(t):
+			return sps, pps
 		case t == naluSPS && sps == nil:
 			sps = n
 		case t == naluPPS && pps == nil:
 			pps = n
-		}
-		if isSlice(naluType(n[0])) {
-			break
 		}
 	}
 	return sps, pps

@@ -35,7 +35,7 @@ func OpusDuration(packet []byte) time.Duration {
 }
 
 const (
-	aacSamples = 1024    // per AAC-LC frame
+	aacSamples = 1024      // per AAC-LC frame
 	maxAAC     = 1<<13 - 1 // size field of AAC-hbr
 )
 
@@ -74,4 +74,35 @@ func UnpackAAC(payload []byte) (frames [][]byte, want int, ok bool) {
 		data = data[size:]
 	}
 	return frames, want, true
+}
+
+// aacFragment collects a frame that is spread over several packets.
+type aacFragment struct {
+	data []byte
+	want int // size of the whole frame; 0: none under way
+}
+
+// push returns the frames that payload completes. It reports false if payload
+// is malformed or does not fit the fragment under way.
+func (f *aacFragment) push(payload []byte, marker bool) ([][]byte, bool) {
+	frames, want, ok := UnpackAAC(payload)
+	if !ok {
+		*f = aacFragment{}
+		return nil, false
+	}
+	if f.want == 0 && len(frames[len(frames)-1]) == want {
+		return frames, true
+	}
+	if len(frames) != 1 || f.want != 0 && want != f.want {
+		*f = aacFragment{}
+		return nil, false
+	}
+	f.want = want
+	f.data = append(f.data, frames[0]...)
+	if len(f.data) < want && !marker {
+		return nil, true
+	}
+	whole := f.data
+	*f = aacFragment{}
+	return [][]byte{whole}, len(whole) == want
 }
