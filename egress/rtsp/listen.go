@@ -1,0 +1,225 @@
+package rtsp
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Deadlines of a TCP connection that does not play. While it plays, writes have
+// a deadline, and sessions over UDP time out without keepalives.
+const (
+	firstRequest = 10 * time.Second
+	idleTimeout  = 75 * time.Second // keepalives come each 30 s at most players
+	acceptRetry  = 100 * time.Millisecond
+)
+
+// listener bounds the number of connections and survives errors of accept that
+// pass, such as a process out of file descriptors: the library ends for good on
+// the first error.
+type listener struct {
+	net.Listener
+	log  *slog.Logger
+	max  int64
+	open atomic.Int64
+	full limited
+	done chan struct{}
+	once sync.Once
+}
+
+func listen(addr string, maxConns int, log *slog.Logger) (*listener, error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen for rtsp: %w", err)
+	}
+	return &listener{Listener: ln, log: log, max: int64(maxConns), done: make(chan struct{})}, nil
+}
+
+// hand gives the open listener to the library.
+func (l *listener) hand(string, string) (net.Listener, error) { return l, nil }
+
+func (l *listener) addrPort() netip.AddrPort {
+	return l.Addr().(*net.TCPAddr).AddrPort()
+}
+
+// Close closes the listener, not its connections.
+func (l *listener) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return l.Listener.Close()
+}
+
+// Accept waits for the next connection within the bound.
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		nc, err := l.Listener.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return nil, err
+			}
+			if n, ok := l.full.allow(time.Now()); ok {
+				l.log.Error("accept of rtsp connections fails", "err", err, "times", n)
+			}
+			select {
+			case <-time.After(acceptRetry):
+			case <-l.done:
+			}
+			continue
+		}
+		if l.open.Add(1) > l.max {
+			l.open.Add(-1)
+			_ = nc.Close() // refused; nothing was said
+			if n, ok := l.full.allow(time.Now()); ok {
+				l.log.Warn("too many rtsp connections", "times", n)
+			}
+			continue
+		}
+		return &conn{Conn: nc, l: l}, nil
+	}
+}
+
+// conn puts a deadline on every read while its player does not play.
+type conn struct {
+	net.Conn
+	l       *listener
+	once    sync.Once
+	began   atomic.Bool
+	playing atomic.Bool
+}
+
+// Read reads with the deadline of the connection's state.
+func (c *conn) Read(p []byte) (int, error) {
+	if err := c.arm(); err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.began.Store(true)
+	}
+	return n, err
+}
+
+func (c *conn) arm() error {
+	switch {
+	case c.playing.Load():
+		return c.Conn.SetReadDeadline(time.Time{})
+	case c.began.Load():
+		return c.Conn.SetReadDeadline(time.Now().Add(idleTimeout))
+	}
+	return c.Conn.SetReadDeadline(time.Now().Add(firstRequest))
+}
+
+// SetReadDeadline is ignored: the library would only take deadlines away.
+func (c *conn) SetReadDeadline(time.Time) error { return nil }
+
+// setPlaying changes the deadline, also of a Read that waits.
+func (c *conn) setPlaying(playing bool) {
+	c.playing.Store(playing)
+	_ = c.arm() // a dead connection shows at its next Read
+}
+
+// Close closes the connection. It is idempotent.
+func (c *conn) Close() error {
+	c.once.Do(func() { c.l.open.Add(-1) })
+	return c.Conn.Close()
+}
+
+// udpPair holds the sockets for RTP (even port) and RTCP (the next one) until
+// the library takes them. The nil pair stands for no UDP.
+type udpPair struct {
+	rtp, rtcp *net.UDPConn
+}
+
+const pairTries = 128
+
+// listenPair opens the pair at addr; with port 0, any free pair.
+func listenPair(addr string) (*udpPair, error) {
+	a, err := net.ResolveUDPAddr("udp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("resolve rtsp udp address: %w", err)
+	}
+	if a.Port != 0 {
+		return openPair(a)
+	}
+	for range pairTries {
+		probe, err := net.ListenUDP("udp", a)
+		if err != nil {
+			return nil, fmt.Errorf("listen for rtp: %w", err)
+		}
+		port := probe.LocalAddr().(*net.UDPAddr).Port &^ 1
+		if err := probe.Close(); err != nil {
+			return nil, fmt.Errorf("close rtp probe: %w", err)
+		}
+		if p, err := openPair(&net.UDPAddr{IP: a.IP, Zone: a.Zone, Port: port}); err == nil {
+			return p, nil
+		}
+	}
+	return nil, errors.New("rtsp: no free pair of udp ports")
+}
+
+func openPair(a *net.UDPAddr) (*udpPair, error) {
+	if a.Port%2 != 0 {
+		return nil, fmt.Errorf("rtsp: udp port %d is not even", a.Port)
+	}
+	rtpConn, err := net.ListenUDP("udp", a)
+	if err != nil {
+		return nil, fmt.Errorf("listen for rtp: %w", err)
+	}
+	rtcpConn, err := net.ListenUDP("udp", &net.UDPAddr{IP: a.IP, Zone: a.Zone, Port: a.Port + 1})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("listen for rtcp: %w", err), rtpConn.Close())
+	}
+	return &udpPair{rtp: rtpConn, rtcp: rtcpConn}, nil
+}
+
+func (p *udpPair) addresses() (rtpAddr, rtcpAddr string) {
+	return p.rtp.LocalAddr().String(), p.rtcp.LocalAddr().String()
+}
+
+// hand gives the open sockets to the library.
+func (p *udpPair) hand(_, address string) (net.PacketConn, error) {
+	if _, rtcpAddr := p.addresses(); address == rtcpAddr {
+		return p.rtcp, nil
+	}
+	return p.rtp, nil
+}
+
+func (p *udpPair) port() uint16 {
+	if p == nil {
+		return 0
+	}
+	return uint16(p.rtp.LocalAddr().(*net.UDPAddr).Port)
+}
+
+func (p *udpPair) close() {
+	if p != nil {
+		_ = p.rtp.Close()
+		_ = p.rtcp.Close()
+	}
+}
+
+// limited lets one event per logEvery through and counts the others.
+type limited struct {
+	mu    sync.Mutex // guards what follows
+	last  time.Time
+	count int
+}
+
+const logEvery = 10 * time.Second
+
+// allow counts an event, and reports whether to log it and how many came since.
+func (l *limited) allow(now time.Time) (int, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.count++
+	if now.Sub(l.last) < logEvery {
+		return 0, false
+	}
+	n := l.count
+	l.last, l.count = now, 0
+	return n, true
+}
