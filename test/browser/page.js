@@ -1,0 +1,157 @@
+// What the end-to-end tests do inside a page with the browser's own WebRTC, not
+// with the code of our pages: publish, watch, look at statistics.
+(() => {
+  const T = (window.T = { sessions: [] });
+
+  // A clap: once a second the picture turns white and a tone sounds, for 150 ms.
+  T.clap = (width = 640, height = 360) => {
+    const canvas = document.createElement("canvas");
+    canvas.width = width;
+    canvas.height = height;
+    const g = canvas.getContext("2d");
+    const ac = new AudioContext({ sampleRate: 48000 });
+    const out = ac.createMediaStreamDestination();
+    const tone = ac.createOscillator();
+    const gate = ac.createGain();
+    gate.gain.value = 0;
+    tone.frequency.value = 1000;
+    tone.connect(gate).connect(out);
+    tone.start();
+    let next = Math.ceil(ac.currentTime + 0.5);
+    let n = 0;
+    const timer = setInterval(() => {
+      const now = ac.currentTime;
+      if (now > next - 0.3 && T.clapAt !== next) {
+        T.clapAt = next;
+        gate.gain.setValueAtTime(0.5, next);
+        gate.gain.setValueAtTime(0, next + 0.15);
+      }
+      const on = now >= next && now < next + 0.15;
+      if (now >= next + 0.15) next += 1;
+      g.fillStyle = on ? "#fff" : "#000";
+      g.fillRect(0, 0, canvas.width, canvas.height);
+      g.fillStyle = `hsl(${(n * 7) % 360} 80% 30%)`;
+      g.fillRect((n * 5) % canvas.width, canvas.height - 30, 40, 20); // no two frames alike
+      n++;
+    }, 15);
+    const stream = canvas.captureStream(30);
+    for (const t of out.stream.getTracks()) stream.addTrack(t);
+    return { stream, canvas, stop: () => (clearInterval(timer), ac.close()) };
+  };
+
+  const gathered = (pc) =>
+    new Promise((done) => {
+      if (pc.iceGatheringState === "complete") return done();
+      const timer = setTimeout(done, 1500);
+      pc.addEventListener("icegatheringstatechange", () => {
+        if (pc.iceGatheringState === "complete") clearTimeout(timer), done();
+      });
+    });
+
+  const signal = async (s, url, token, headers = {}) => {
+    await s.pc.setLocalDescription(await s.pc.createOffer());
+    let offer = s.pc.localDescription.sdp;
+    if (s.munge) offer = s.munge(offer);
+    await gathered(s.pc);
+    offer = s.pc.localDescription.sdp;
+    s.started = performance.now();
+    const r = await fetch(url, {
+      method: "POST",
+      headers: { "Content-Type": "application/sdp", Authorization: `Bearer ${token}`, ...headers },
+      body: offer,
+    });
+    s.status = r.status;
+    const text = await r.text();
+    if (r.status !== 201) throw new Error(`${r.status}: ${text}`);
+    s.location = new URL(r.headers.get("Location"), location.href).href;
+    s.etag = r.headers.get("ETag");
+    s.token = token;
+    let answer = text;
+    if (s.dtx) answer = answer.replace(/(a=fmtp:\d+ [^\r\n]*useinbandfec=1)/, "$1;usedtx=1");
+    await s.pc.setRemoteDescription({ type: "answer", sdp: answer });
+    T.sessions.push(s);
+    s.id = T.sessions.length - 1;
+    return s.id;
+  };
+
+  const prefer = (transceiver, codec, kind) => {
+    if (!codec) return;
+    const all = RTCRtpSender.getCapabilities(kind).codecs;
+    const want = all.filter((c) => c.mimeType.toLowerCase() === `video/${codec}`.toLowerCase());
+    const aux = all.filter((c) => /rtx|red|ulpfec/.test(c.mimeType));
+    transceiver.setCodecPreferences([...want, ...aux]);
+  };
+
+  T.publish = async ({ url, token, codec, source = "camera", dtx = false, width, height, audio = true }) => {
+    const s = { pc: new RTCPeerConnection(), dtx };
+    if (source === "clap") {
+      s.clap = T.clap(width, height);
+      s.stream = s.clap.stream;
+    } else {
+      s.stream = await navigator.mediaDevices.getUserMedia({ audio, video: { width: width ?? 640, height: height ?? 360, frameRate: 30 } });
+    }
+    for (const track of s.stream.getTracks()) {
+      if (track.kind === "audio" && !audio) continue;
+      const tr = s.pc.addTransceiver(track, { direction: "sendonly", streams: [s.stream] });
+      s[track.kind] = tr;
+      if (track.kind === "video") prefer(tr, codec, "video");
+    }
+    return signal(s, url, token);
+  };
+
+  T.watch = async ({ url, token, wait = false }) => {
+    const s = { pc: new RTCPeerConnection(), media: new MediaStream() };
+    s.pc.addTransceiver("video", { direction: "recvonly" });
+    s.pc.addTransceiver("audio", { direction: "recvonly" });
+    const video = document.createElement("video");
+    video.autoplay = true;
+    video.muted = true;
+    video.playsInline = true;
+    video.srcObject = s.media;
+    document.body.append(video);
+    s.element = video;
+    s.pc.addEventListener("track", (e) => {
+      s.media.addTrack(e.track);
+      if (e.track.kind === "video" && "requestVideoFrameCallback" in video) {
+        video.requestVideoFrameCallback(() => (s.firstFrame = performance.now() - s.started));
+      }
+      video.play().catch(() => {});
+    });
+    return signal(s, url, token, wait ? { Prefer: "wait" } : {});
+  };
+
+  T.stats = async (id) => {
+    const s = T.sessions[id];
+    const out = { state: s.pc.connectionState, firstFrame: s.firstFrame ?? 0, width: s.element?.videoWidth ?? 0, video: {}, audio: {}, codec: {} };
+    const report = await s.pc.getStats();
+    for (const r of report.values()) {
+      if (r.type === "inbound-rtp" || r.type === "outbound-rtp") {
+        const { framesDecoded, framesReceived, framesDropped, framesSent, freezeCount, packetsReceived, packetsLost, packetsSent, pliCount, nackCount, totalAudioEnergy, totalSamplesReceived, concealedSamples, frameWidth, keyFramesEncoded } = r;
+        out[r.kind] = { framesDecoded, framesReceived, framesDropped, framesSent, freezeCount, packetsReceived, packetsLost, packetsSent, pliCount, nackCount, totalAudioEnergy, totalSamplesReceived, concealedSamples, frameWidth, keyFramesEncoded };
+        out.codec[r.kind] = report.get(r.codecId)?.mimeType;
+      }
+    }
+    return out;
+  };
+
+  // A microphone that is unplugged: no packets, no jump in the timestamps.
+  T.unplug = (id) => T.sessions[id].audio.sender.replaceTrack(null);
+  T.plug = (id) => T.sessions[id].audio.sender.replaceTrack(T.sessions[id].stream.getAudioTracks()[0]);
+
+  T.resize = (id, width, height) => {
+    const c = T.sessions[id].clap.canvas;
+    c.width = width;
+    c.height = height;
+  };
+
+  // The network goes away without a word.
+  T.drop = (id) => T.sessions[id].pc.close();
+
+  T.end = async (id) => {
+    const s = T.sessions[id];
+    const r = await fetch(s.location, { method: "DELETE", headers: { Authorization: `Bearer ${s.token}` } });
+    s.pc.close();
+    s.clap?.stop();
+    return r.status;
+  };
+})();
