@@ -40,6 +40,10 @@ type Config struct {
 	Name string       // for logs, "room/slot"
 	Log  *slog.Logger // nil: slog.DiscardHandler
 	Now  func() time.Time
+
+	// Origin is the time of PTS 0; zero: now. A rendition takes that of its
+	// source.
+	Origin time.Time
 }
 
 // Stream is one published source inside a room. All methods may be called from
@@ -61,7 +65,7 @@ type Stream struct {
 	closed  bool
 }
 
-// New returns a Stream whose timeline begins now.
+// New returns a Stream whose timeline begins now, or at cfg.Origin.
 func New(cfg Config) *Stream {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -69,11 +73,14 @@ func New(cfg Config) *Stream {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Origin.IsZero() {
+		cfg.Origin = cfg.Now()
+	}
 	s := &Stream{
 		name:    cfg.Name,
 		log:     cfg.Log,
 		now:     cfg.Now,
-		origin:  cfg.Now(),
+		origin:  cfg.Origin,
 		changed: make(chan struct{}),
 	}
 	s.gate.init(s)
