@@ -130,6 +130,10 @@ type Store struct {
 	cat  *catalogue
 	root *os.Root // DATA
 
+	starting sync.Mutex // held while an upload begins
+	stop     context.CancelFunc
+	cleaned  chan struct{} // closed when clean has ended; nil: not begun
+
 	mu      sync.Mutex // guards what follows
 	live    map[string]*Recording
 	uploads map[string]*Upload // by file id
@@ -169,6 +173,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := s.recover(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	// Not the context of the caller: that one is for the opening only.
+	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	s.cleaned = make(chan struct{})
+	go s.clean(ctx) // ended by Close
 	return s, nil
 }
 
@@ -191,6 +199,10 @@ func (s *Store) Close() error {
 	}
 	s.mu.Unlock()
 
+	if s.cleaned != nil {
+		s.stop()
+		<-s.cleaned
+	}
 	var errs []error
 	for _, r := range recs {
 		errs = append(errs, r.End(context.Background()))
