@@ -2,6 +2,7 @@ package room
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"time"
@@ -41,6 +42,10 @@ type Config struct {
 	Events  EventLog   // nil: kept in memory only
 	Classes ClassStore // nil: classes do not survive a restart
 	Files   FileStore  // nil: no file sharing
+
+	// FileURL returns where a file is fetched over HTTP. Default
+	// "/api/rooms/{room}/files/{id}".
+	FileURL func(room, id string) string
 }
 
 // Limits are the bounds of one room. Zero values mean the defaults named.
@@ -65,6 +70,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Events == nil {
 		c.Events = newMemoryLog()
+	}
+	if c.FileURL == nil {
+		c.FileURL = func(room, id string) string { return "/api/rooms/" + room + "/files/" + id }
 	}
 	setDefault(&c.Grace, 30*time.Second)
 	setDefault(&c.Idle, 2*time.Hour)
@@ -93,9 +101,8 @@ func setDefault[T comparable](v *T, value T) {
 	}
 }
 
-// Lecture is a recording that grows. The room calls Event from one goroutine,
-// AddStream and AddFile from another; Event may be called after End and then
-// returns an error.
+// Lecture is a recording that grows. All its methods may be called from any
+// goroutine; Event and AddFile may come after End and then return an error.
 type Lecture interface {
 	ID() string
 	// AddStream records s, which has or will have a publisher, as slot. It is
@@ -107,18 +114,23 @@ type Lecture interface {
 	// Event appends one event, a JSON object without newline that has "t", ms
 	// on the timeline of the lecture.
 	Event(line []byte) error
+	// Failed is closed when the recording has stopped because of an error,
+	// which Err then returns. A nil channel is a promise that it never does.
+	Failed() <-chan struct{}
+	Err() error
 	// End closes the recording and makes it complete, within 2 s.
 	End(ctx context.Context) error
 }
 
-// EventLog keeps the events of rooms. It is called from one goroutine per room,
-// except Since.
+// EventLog keeps the events of rooms. Append is called by one goroutine per
+// room, the other methods by any.
 type EventLog interface {
-	// Append keeps l for good before it returns. If an event with the same
-	// room and non-empty l.Key is there already, nothing is appended and the
-	// seq of that one is returned, else l.Seq.
-	Append(ctx context.Context, room string, l Line) (seq uint64, err error)
-	// Since returns at most limit events with a seq above after, oldest first.
+	// Append keeps lines, whose seqs go on from Last by 1, before it returns.
+	// When it fails, none of them or the first few are kept.
+	Append(ctx context.Context, room string, lines []Line) error
+	// Find returns the seq of the line with that key, 0 if there is none.
+	Find(ctx context.Context, room, key string) (uint64, error)
+	// Since returns at most limit lines with a seq above after, oldest first.
 	Since(ctx context.Context, room string, after uint64, limit int) ([]Line, error)
 	// Last returns the highest seq of the room, 0 if it has none.
 	Last(ctx context.Context, room string) (uint64, error)
@@ -126,34 +138,41 @@ type EventLog interface {
 
 // ClassStore keeps what a room must know of its class after a crash.
 type ClassStore interface {
-	// SaveClass replaces the state of the room's class, a JSON object; empty
-	// state removes it.
-	SaveClass(ctx context.Context, room string, state []byte) error
+	// SaveClass replaces the state of the class of a room, a JSON object.
+	SaveClass(ctx context.Context, room string, state json.RawMessage) error
+	// DeleteClass forgets it. No class is no error.
+	DeleteClass(ctx context.Context, room string) error
 	// LoadClasses returns the state of all rooms that have one.
-	LoadClasses(ctx context.Context) (map[string][]byte, error)
+	LoadClasses(ctx context.Context) (map[string]json.RawMessage, error)
 }
 
 // FileStore keeps the files that are shared in rooms.
 type FileStore interface {
-	// Stat describes a stored file, or returns ErrFileNotFound.
-	Stat(ctx context.Context, room, id string) (FileInfo, error)
-	// Upload begins to store f, or goes on with an interrupted upload of the
-	// same room, id, member, size and digest. Errors: ErrFileTooLarge,
-	// ErrQuota, ErrFileConflict.
-	Upload(ctx context.Context, room string, f FileInfo) (Upload, error)
-	// Open opens a stored file, or returns ErrFileNotFound.
-	Open(ctx context.Context, room, id string) (File, FileInfo, error)
+	// BeginUpload begins to store a file, or goes on with an interrupted upload
+	// of the same room, member, ClientID, size and digest, which it takes over:
+	// the one before then gets ErrReplaced. Errors: ErrFileTooLarge, ErrQuota,
+	// ErrBadFile, ErrBusy.
+	BeginUpload(ctx context.Context, room string, head FileHead) (Upload, error)
+	// OpenFile opens a stored file, or returns ErrFileNotFound.
+	OpenFile(ctx context.Context, room, id string) (File, FileInfo, error)
 }
 
 // Upload is a file that comes in. One goroutine uses it.
 type Upload interface {
-	Offset() int64 // bytes that are there already
-	io.Writer      // appends; errors: ErrQuota
+	// Offset is the number of bytes that are there already.
+	Offset() int64
+	// Stored returns the file if it is complete already.
+	Stored() (FileInfo, bool)
+	// Append writes p, which begins at offset == Offset(). Errors: ErrReplaced,
+	// ErrQuota.
+	Append(offset int64, p []byte) error
 	// Commit checks size and digest and stores the file. ErrDigest: nothing is
 	// left of it.
 	Commit(ctx context.Context) (FileInfo, error)
+	// Abort removes the upload and its bytes.
+	Abort(ctx context.Context) error
 	// Close ends the upload; what has come stays for a resumption. After
-	// Commit it does nothing.
+	// Commit or Abort it does nothing.
 	Close() error
 }
 
@@ -163,13 +182,24 @@ type File interface {
 	io.Closer
 }
 
+// FileHead announces a file.
+type FileHead struct {
+	ClientID  string // what the sender calls it; unique per member
+	By        string // member id
+	Name      string // to be shown; never a path
+	Size      int64  // bytes
+	SHA256    string // 64 hexadecimal digits
+	MediaType string
+}
+
 // FileInfo describes a shared file.
 type FileInfo struct {
-	ID        string    `json:"id"`   // unique in the room; 1..64 of A-Z a-z 0-9 _ -
+	ID        string    `json:"id"`
 	Name      string    `json:"name"` // to be shown; never a path
 	Size      int64     `json:"size"` // bytes
 	SHA256    string    `json:"sha256"`
 	MediaType string    `json:"media_type"`
 	By        string    `json:"by"` // member id
 	At        time.Time `json:"at"`
+	URL       string    `json:"url,omitempty"`
 }

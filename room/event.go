@@ -70,6 +70,20 @@ type Line struct {
 	At   time.Time
 	JSON []byte // the encoded Event, without newline; read-only
 	Key  string // non-empty: a second event with the same key is not appended
+
+	event *Event // what JSON says; nil: read it
+}
+
+// decode returns what the line says.
+func (l Line) decode() (Event, error) {
+	if l.event != nil {
+		return *l.event, nil
+	}
+	var e Event
+	if err := json.Unmarshal(l.JSON, &e); err != nil {
+		return Event{}, fmt.Errorf("reading event %d: %w", l.Seq, err)
+	}
+	return e, nil
 }
 
 // encode returns e as one line of JSON. HTML characters stay as they are: the
