@@ -1,0 +1,254 @@
+package api
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/lectern/lectern/room"
+	"github.com/lectern/lectern/storage"
+)
+
+// listFiles answers with the files that a room shares.
+func (s *Server) listFiles(c *gin.Context) error {
+	name, err := s.roomFor(c, mayWatch)
+	if err != nil {
+		return err
+	}
+	files, err := s.cfg.Store.ListFiles(c.Request.Context(), name)
+	if err != nil {
+		return err
+	}
+	list := make([]fileView, 0, len(files))
+	for _, f := range files {
+		list = append(list, viewFile(f))
+	}
+	c.JSON(http.StatusOK, gin.H{"files": list})
+	return nil
+}
+
+// fileView is a shared file with its address.
+type fileView struct {
+	ID        string    `json:"id"`
+	Name      string    `json:"name"`
+	Size      int64     `json:"size"` // bytes
+	SHA256    string    `json:"sha256"`
+	MediaType string    `json:"media_type"`
+	By        string    `json:"by"`
+	At        time.Time `json:"at"`
+	URL       string    `json:"url"`
+}
+
+func viewFile(f storage.FileInfo) fileView {
+	return fileView{
+		ID: f.ID, Name: f.Name, Size: f.Size, SHA256: f.SHA256, MediaType: f.MediaType,
+		By: f.By, At: f.At, URL: "/api/rooms/" + f.Room + "/files/" + f.ID,
+	}
+}
+
+// getFile sends a shared file, whole or in ranges (RFC 9110, section 14).
+func (s *Server) getFile(c *gin.Context) error {
+	name, err := s.roomFor(c, mayWatch)
+	if err != nil {
+		return err
+	}
+	f, info, err := s.cfg.Store.OpenFile(c.Request.Context(), name, c.Param("id"))
+	if err != nil {
+		return err
+	}
+	defer f.Close() // read only
+	sendAttachment(c, f, attachment{name: info.Name, media: info.MediaType, at: info.At, digest: info.SHA256})
+	return nil
+}
+
+// deleteFile takes a file out of a room. Recordings keep theirs.
+func (s *Server) deleteFile(c *gin.Context) error {
+	name, err := s.roomFor(c, mayModerate)
+	if err != nil {
+		return err
+	}
+	if err := s.cfg.Store.DeleteFile(c.Request.Context(), name, c.Param("id")); err != nil {
+		return err
+	}
+	c.Status(http.StatusNoContent)
+	return nil
+}
+
+// attachment describes a body that people sent us and that goes out again.
+type attachment struct {
+	name   string
+	media  string
+	at     time.Time
+	digest string // SHA-256 in hex, "" if unknown
+}
+
+// sendAttachment sends a file as a download: never as something that a browser
+// would run or show under our origin, whatever its sender called it.
+func sendAttachment(c *gin.Context, f io.ReadSeeker, a attachment) {
+	h := c.Writer.Header()
+	h.Set("Content-Type", safeMedia(a.media))
+	h.Set("Content-Disposition", disposition(a.name))
+	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
+	h.Set("Cache-Control", "private, max-age=86400")
+	if a.digest != "" {
+		h.Set("ETag", `"`+a.digest+`"`)
+		if sum, err := hex.DecodeString(a.digest); err == nil {
+			h.Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sum)+":") // RFC 9530
+		}
+	}
+	http.ServeContent(newMovingWriter(c.Writer), c.Request, "", a.at, f)
+}
+
+// safeMedia is the media type if it is well-formed, else that of mere bytes.
+func safeMedia(media string) string {
+	t, params, err := mime.ParseMediaType(media)
+	if err != nil || !strings.Contains(t, "/") {
+		return "application/octet-stream"
+	}
+	return mime.FormatMediaType(t, params)
+}
+
+// disposition makes a Content-Disposition (RFC 6266) that names the download:
+// in ASCII for old clients, in UTF-8 for all others.
+func disposition(name string) string {
+	var ascii strings.Builder
+	plain := true
+	for _, r := range name {
+		if r < ' ' || r == 0x7f || r == '"' || r == '\\' || r == '/' || r == '%' || r > '~' {
+			ascii.WriteByte('_')
+			plain = false
+			continue
+		}
+		ascii.WriteRune(r)
+	}
+	if ascii.Len() == 0 {
+		return "attachment"
+	}
+	d := `attachment; filename="` + ascii.String() + `"`
+	if !plain {
+		d += "; filename*=UTF-8''" + extValue(name)
+	}
+	return d
+}
+
+// extValue encodes a value as RFC 8187, section 3.2.1 wants it.
+func extValue(s string) string {
+	const free = "!#$&+-.^_`|~"
+	var b strings.Builder
+	for i := range len(s) {
+		ch := s[i]
+		if ch >= 'a' && ch <= 'z' || ch >= 'A' && ch <= 'Z' || ch >= '0' && ch <= '9' || strings.IndexByte(free, ch) >= 0 {
+			b.WriteByte(ch)
+			continue
+		}
+		fmt.Fprintf(&b, "%%%02X", ch)
+	}
+	return b.String()
+}
+
+// putFile takes a file over HTTP: the way for scripts, and for pages whose data
+// channel is gone. The body is the file; Content-Length, the name and the digest
+// announce it as the head of an upload on the file channel does.
+func (s *Server) putFile(c *gin.Context) error {
+	name, err := s.roomFor(c, mayWatch)
+	if err != nil {
+		return err
+	}
+	cl, err := s.claims(c)
+	if err != nil {
+		return err
+	}
+	if c.Request.ContentLength < 0 {
+		return fail(http.StatusLengthRequired, "length_required", "The size of the file must be announced.")
+	}
+	up, err := s.cfg.Store.BeginUpload(c.Request.Context(), name, storage.FileHead{
+		ClientID: c.Param("id"), By: cl.Subject, Name: c.Query("name"),
+		Size: c.Request.ContentLength, SHA256: c.Query("sha256"), MediaType: c.GetHeader("Content-Type"),
+	})
+	if err != nil {
+		return err
+	}
+	defer up.Close() // after Commit it does nothing; before, the bytes stay for a resume
+	info, stored := up.Stored()
+	if !stored {
+		if info, err = receiveFile(c, up); err != nil {
+			return err
+		}
+		if err := s.announce(c, identity(cl), info); err != nil {
+			return err
+		}
+	}
+	view := viewFile(info)
+	c.Header("Location", view.URL)
+	c.JSON(http.StatusCreated, view)
+	return nil
+}
+
+// announce tells the room of a file that is stored.
+func (s *Server) announce(c *gin.Context, by room.Identity, f storage.FileInfo) error {
+	r, err := s.cfg.Hub.Room(f.Room)
+	if err != nil {
+		return fmt.Errorf("announcing file: %w", err)
+	}
+	_, err = r.ShareFile(c.Request.Context(), by, room.FileInfo{
+		ID: f.ID, Name: f.Name, Size: f.Size, SHA256: f.SHA256, MediaType: f.MediaType, By: f.By, At: f.At,
+	})
+	if err != nil {
+		return fmt.Errorf("announcing file: %w", err)
+	}
+	return nil
+}
+
+// receiveFile moves the body into an upload that may hold its beginning.
+func receiveFile(c *gin.Context, up *storage.Upload) (storage.FileInfo, error) {
+	body := newMovingReader(c.Writer, c.Request.Body)
+	offset := up.Offset()
+	if _, err := io.CopyN(io.Discard, body, offset); err != nil {
+		return storage.FileInfo{}, cutShort(err)
+	}
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := body.Read(buf)
+		if n > 0 {
+			if err := up.Append(offset, buf[:n]); err != nil {
+				return storage.FileInfo{}, err
+			}
+			offset += int64(n)
+		}
+		if errors.Is(err, io.EOF) {
+			return up.Commit(c.Request.Context())
+		}
+		if err != nil {
+			return storage.FileInfo{}, cutShort(err)
+		}
+	}
+}
+
+func cutShort(err error) error {
+	return &apiError{
+		status: http.StatusBadRequest, code: "incomplete_body",
+		detail: "The body did not arrive in whole. Send it again to go on.", cause: err,
+	}
+}
+
+// queryUint reads a number from the query; missing means def.
+func queryUint(c *gin.Context, key string, def uint64) (uint64, error) {
+	text := c.Query(key)
+	if text == "" {
+		return def, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 63)
+	if err != nil {
+		return 0, fail(http.StatusBadRequest, "bad_query", key+" must be a whole number.")
+	}
+	return n, nil
+}

@@ -1,0 +1,167 @@
+package api
+
+import (
+	"crypto/rand"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+const requestKey = "lectern.request"
+
+// identify gives each request a name for the log. A name that a client brings
+// along is not taken over: it could forge lines.
+func identify(c *gin.Context) {
+	id := rand.Text()[:12]
+	c.Set(requestKey, id)
+	c.Header("X-Request-Id", id)
+	c.Next()
+}
+
+func requestID(c *gin.Context) string { return c.GetString(requestKey) }
+
+// logRequests writes one line per request. The route stands in for the path,
+// because session paths and queries hold secrets. Polling reads go to Debug.
+func (s *Server) logRequests(c *gin.Context) {
+	start := s.now()
+	c.Next()
+	status := c.Writer.Status()
+	level := slog.LevelInfo
+	if c.Request.Method == http.MethodGet || c.Request.Method == http.MethodHead || c.Request.Method == http.MethodOptions {
+		level = slog.LevelDebug
+	}
+	route := c.FullPath()
+	if route == "" {
+		route = "(none)"
+	}
+	elapsed := s.now().Sub(start)
+	s.metrics.request(c.Request.Method, route, status, elapsed)
+	s.log.LogAttrs(c.Request.Context(), level, "request",
+		slog.String("request", requestID(c)),
+		slog.String("method", c.Request.Method),
+		slog.String("route", route),
+		slog.String("room", c.Param("room")),
+		slog.Int("status", status),
+		slog.Int64("dur_ms", elapsed.Milliseconds()),
+		slog.Int("bytes", max(0, c.Writer.Size())),
+		slog.String("remote", remoteAddr(c).String()))
+}
+
+// recoverPanics turns a panic into a 500 and a log entry. The server lives on.
+func (s *Server) recoverPanics(c *gin.Context) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		if v == http.ErrAbortHandler { //nolint:errorlint // a sentinel of net/http, compared as net/http does
+			panic(v)
+		}
+		s.log.Error("handler panicked", slog.String("request", requestID(c)),
+			slog.String("route", c.FullPath()), slog.Any("err", v), slog.String("stack", string(debug.Stack())))
+		if c.Writer.Written() {
+			panic(http.ErrAbortHandler)
+		}
+		s.writeError(c, &apiError{
+			status: http.StatusInternalServerError, code: "internal",
+			detail: "Internal error. The log of the server knows more.",
+		})
+	}()
+	c.Next()
+}
+
+// contentPolicy is the Content-Security-Policy of everything served: scripts
+// and styles from files of ours only, media from object URLs as players make
+// them.
+const contentPolicy = "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; " +
+	"media-src 'self' blob:; worker-src 'self' blob:; connect-src 'self'; font-src 'self'; object-src 'none'; " +
+	"base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
+
+// secure sets the headers that keep browsers from doing more than we mean.
+func secure(c *gin.Context) {
+	h := c.Writer.Header()
+	h.Set("Content-Security-Policy", contentPolicy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "SAMEORIGIN")
+	h.Set("Referrer-Policy", "no-referrer") // addresses of sessions and files stay here
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Permissions-Policy", "camera=(self), microphone=(self), display-capture=(self), geolocation=()")
+	if isProgrammatic(c.Request.URL.Path) {
+		h.Set("Cache-Control", "no-store")
+	}
+	c.Next()
+}
+
+// isProgrammatic says whether path belongs to programs rather than pages.
+func isProgrammatic(path string) bool {
+	for _, p := range []string{"/api", "/whip", "/whep", "/healthz", "/readyz", "/metrics"} {
+		if path == p || strings.HasPrefix(path, p+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// crossOrigin lets pages of other origins use the API (the CORS protocol of
+// the Fetch standard). It gives no leave for credentials: a token travels in
+// Authorization, which no page sends by accident.
+func (s *Server) crossOrigin(c *gin.Context) {
+	origin := c.GetHeader("Origin")
+	if origin == "" || !isProgrammatic(c.Request.URL.Path) {
+		c.Next()
+		return
+	}
+	h := c.Writer.Header()
+	if !s.anyOrigin {
+		h.Add("Vary", "Origin")
+	}
+	if !s.anyOrigin && !s.origins[strings.ToLower(origin)] {
+		c.Next() // the browser refuses for us
+		return
+	}
+	if s.anyOrigin {
+		origin = "*"
+	}
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Expose-Headers",
+		"Location, Link, ETag, Accept-Patch, Accept-Ranges, Content-Disposition, Content-Range, Preference-Applied, Retry-After, WWW-Authenticate, X-Request-Id")
+	if c.Request.Method != http.MethodOptions || c.GetHeader("Access-Control-Request-Method") == "" {
+		c.Next()
+		return
+	}
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, If-Match, If-None-Match, Link, Prefer, Range")
+	h.Set("Access-Control-Max-Age", "7200")
+	if strings.HasPrefix(c.Request.URL.Path, "/api/") {
+		c.AbortWithStatus(http.StatusNoContent)
+		return
+	}
+	c.Next()
+}
+
+// remoteAddr is the address of the peer of the TCP connection, or what a
+// trusted proxy says it is.
+func remoteAddr(c *gin.Context) netip.Addr {
+	addr, err := netip.ParseAddr(c.ClientIP())
+	if err != nil {
+		return netip.IPv4Unspecified() // a Unix socket: one sender
+	}
+	return addr
+}
+
+// rateLimit refuses a sender that changes things faster than l allows.
+func (s *Server) rateLimit(l *limiter) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if !l.allow(remoteAddr(c)) {
+			s.writeError(c, failLater(http.StatusTooManyRequests, "rate_limited",
+				"Too many requests from this address.", time.Second))
+			return
+		}
+		c.Next()
+	}
+}
