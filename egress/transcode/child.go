@@ -49,7 +49,9 @@ type child struct {
 func childArgs(p plan, width, height int) []string {
 	args := []string{
 		"-hide_banner", "-nostdin", "-loglevel", "warning", "-nostats",
-		"-fflags", "nobuffer", "-probesize", "32", "-analyzeduration", "0",
+		// Not "-fflags nobuffer": it throws away what was read for the analysis,
+		// which is the first keyframe.
+		"-probesize", "32", "-analyzeduration", "0",
 		// Frame threads and look-ahead would each hold pictures back.
 		"-threads", "1", "-flags", "low_delay", "-f", "matroska", "-i", "pipe:0",
 	}
