@@ -12,6 +12,7 @@ type gate struct {
 	got     time.Time // of the last keyframe
 	timer   *time.Timer
 	pending bool // asked during the gate; timer runs
+	open    bool // asked, and no keyframe came since
 }
 
 func (g *gate) init(s *Stream) { g.s = s }
@@ -27,7 +28,7 @@ func (g *gate) stopLocked() {
 	if g.timer != nil {
 		g.timer.Stop()
 	}
-	g.timer, g.pending, g.request = nil, false, nil
+	g.timer, g.pending, g.open, g.request = nil, false, false, nil
 }
 
 // askLocked returns the call to the publisher that is due now, or nil. The
@@ -44,7 +45,7 @@ func (g *gate) askLocked(now time.Time) func() {
 		}
 		return nil
 	}
-	g.last = now
+	g.last, g.open = now, true
 	g.sent++
 	return g.request
 }
@@ -64,11 +65,16 @@ func (g *gate) late() {
 
 // gotLocked notes a keyframe: it answers all who asked so far.
 func (g *gate) gotLocked(at time.Time) {
-	g.got = at
+	g.got, g.open = at, false
 	if g.pending {
 		g.pending = false
 		g.timer.Stop()
 	}
+}
+
+// unanswered says that a request, or its answer, was lost on the way.
+func (g *gate) unanswered(now time.Time) bool {
+	return g.open && now.Sub(g.last) >= keyframeRetry
 }
 
 func (g *gate) sinceKeyframe(now time.Time) time.Duration {

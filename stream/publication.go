@@ -22,6 +22,7 @@ type Publication struct {
 	s     *Stream
 	src   Source
 	since time.Time
+	done  chan struct{}
 
 	// What follows is guarded by s.mu.
 	fresh [2]bool // kind has not yet written in this publication
@@ -39,7 +40,7 @@ func (s *Stream) Publish(src Source) (*Publication, error) {
 	if s.pub != nil {
 		s.pub.endLocked(ErrReplaced)
 	}
-	p := &Publication{s: s, src: src, since: s.now(), fresh: [2]bool{true, true}}
+	p := &Publication{s: s, src: src, since: s.now(), done: make(chan struct{}), fresh: [2]bool{true, true}}
 	s.pub = p
 	s.gate.openLocked(src.RequestKeyframe)
 	s.changedLocked()
@@ -58,6 +59,12 @@ func (s *Stream) Kinds() []Kind {
 
 // Since is when the publisher came.
 func (p *Publication) Since() time.Time { return p.since }
+
+// Stream is what the publisher holds.
+func (p *Publication) Stream() *Stream { return p.s }
+
+// Done is closed when the publication has ended; Err then tells why.
+func (p *Publication) Done() <-chan struct{} { return p.done }
 
 // Err tells why the publication ended: ErrReplaced, ErrClosed, or nil while it
 // lasts.
@@ -80,6 +87,7 @@ func (p *Publication) Close() {
 
 func (p *Publication) endLocked(why error) {
 	p.err = why
+	close(p.done)
 	if p.s.pub == p {
 		p.s.pub = nil
 		p.s.gate.openLocked(nil)
@@ -109,9 +117,9 @@ func (p *Publication) Write(u *Unit) error {
 		call(ask)
 		return nil
 	}
-	p.fresh[kind] = false
-	if ln.track != u.Track {
-		s.log.Debug("track begins", "stream", s.name, "track", u.Track.ID, "codec", u.Track.Codec)
+	begins := p.fresh[kind] || ln.track != u.Track
+	if begins {
+		p.fresh[kind] = false
 		ln.track = u.Track
 		s.changedLocked()
 	}
@@ -120,6 +128,9 @@ func (p *Publication) Write(u *Unit) error {
 	ask := s.pushLocked(u)
 	s.mu.Unlock()
 	call(ask)
+	if begins {
+		s.log.Debug("track begins", "stream", s.name, "track", u.Track.ID, "codec", string(u.Track.Codec))
+	}
 	return nil
 }
 
@@ -136,11 +147,8 @@ func (s *Stream) countLocked(u *Unit) {
 // due, if any.
 func (s *Stream) pushLocked(u *Unit) func() {
 	var every time.Duration
-	lost := false
 	for _, r := range s.readers {
-		if r.push(u) {
-			lost = true
-		}
+		r.push(u)
 		if e := r.opts.KeyframeEvery; e > 0 && (every == 0 || e < every) {
 			every = e
 		}
@@ -148,7 +156,7 @@ func (s *Stream) pushLocked(u *Unit) func() {
 	if u.Track.Kind != Video {
 		return nil
 	}
-	if lost || (every > 0 && s.gate.sinceKeyframe(u.Arrival) >= every) {
+	if (every > 0 && s.gate.sinceKeyframe(u.Arrival) >= every) || s.gate.unanswered(u.Arrival) {
 		return s.gate.askLocked(s.now())
 	}
 	return nil

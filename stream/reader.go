@@ -44,6 +44,8 @@ type Reader struct {
 	ring    []*Unit    // grows up to opts.Queue
 	head, n int
 	waitKey bool // video is dropped up to the next keyframe
+	behind  bool // waitKey is because the queue was full
+	asked   bool // for that keyframe
 	lastTS  uint32
 	dropped uint64
 	closed  bool
@@ -75,27 +77,28 @@ func (r *Reader) preload(units []*Unit) {
 	r.wake()
 }
 
-// push queues u. It reports true when u (video) was lost because the queue is
-// full, so that the stream asks for a keyframe.
-func (r *Reader) push(u *Unit) (lost bool) {
+// push queues u, unless the queue is full.
+func (r *Reader) push(u *Unit) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	video := u.Track.Kind == Video
 	if video && r.waitKey && !u.Keyframe {
-		if r.dropped > 0 {
+		if r.behind {
 			r.dropped++
 		}
-		return false
+		return
 	}
 	if r.n >= r.opts.Queue {
 		r.dropped++
 		if video {
-			r.waitKey = true
+			r.waitKey, r.behind, r.asked = true, true, false
 		}
-		return video
+		// The rest of an access unit may have been what should wake the reader.
+		r.wake()
+		return
 	}
 	if video {
-		r.waitKey = false
+		r.waitKey, r.behind, r.asked = false, false, false
 	}
 	r.grow()
 	r.ring[(r.head+r.n)%len(r.ring)] = u
@@ -108,7 +111,6 @@ func (r *Reader) push(u *Unit) (lost bool) {
 	if video {
 		r.lastTS = u.Packet.Timestamp
 	}
-	return false
 }
 
 func (r *Reader) grow() {
@@ -143,7 +145,10 @@ func (r *Reader) Read(ctx context.Context) (*Unit, error) {
 // many. It blocks and fails as Read does.
 func (r *Reader) ReadBatch(ctx context.Context, dst []*Unit) (int, error) {
 	for {
-		n, closed := r.take(dst)
+		n, closed, ask := r.take(dst)
+		if ask {
+			r.s.RequestKeyframe()
+		}
 		if n > 0 {
 			return n, nil
 		}
@@ -158,7 +163,10 @@ func (r *Reader) ReadBatch(ctx context.Context, dst []*Unit) (int, error) {
 	}
 }
 
-func (r *Reader) take(dst []*Unit) (int, bool) {
+// take moves what is queued to dst. ask is true if a reader that fell behind has
+// room for a keyframe again. Asked for earlier, by a reader that has stalled, it
+// would cost the picture of everyone else and not help.
+func (r *Reader) take(dst []*Unit) (n int, closed, ask bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if n := copy(dst, r.backlog); n > 0 {
@@ -167,9 +175,8 @@ func (r *Reader) take(dst []*Unit) (int, bool) {
 			r.backlog = nil
 		}
 		r.wakeIfMore()
-		return n, false
+		return n, false, false
 	}
-	n := 0
 	for n < len(dst) && r.n > 0 {
 		dst[n] = r.ring[r.head]
 		r.ring[r.head] = nil
@@ -178,7 +185,9 @@ func (r *Reader) take(dst []*Unit) (int, bool) {
 		n++
 	}
 	r.wakeIfMore()
-	return n, r.closed
+	ask = r.behind && !r.asked && r.n <= r.opts.Queue/2
+	r.asked = r.asked || ask
+	return n, r.closed, ask
 }
 
 func (r *Reader) wakeIfMore() {
@@ -194,6 +203,7 @@ func (r *Reader) Resync() {
 	r.dropped += uint64(r.n + len(r.backlog))
 	clear(r.ring)
 	r.backlog, r.head, r.n, r.waitKey = nil, 0, 0, true
+	r.behind, r.asked = true, true
 	r.mu.Unlock()
 	r.s.RequestKeyframe()
 }

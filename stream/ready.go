@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -10,18 +11,17 @@ import (
 // silent for settle after the first track is given up: a microphone may be
 // muted from the start. It returns ctx's error, or ErrClosed.
 func (s *Stream) Ready(ctx context.Context, settle time.Duration) ([]*Track, error) {
-	var deadline <-chan time.Time
+	var settled settling
+	defer settled.stop()
 	for {
 		s.mu.Lock()
 		closed, changed := s.closed, s.changed
 		tracks, complete := s.readyLocked()
-		if s.pub != nil && !complete && len(tracks) > 0 && deadline == nil {
-			t := time.NewTimer(settle)
-			defer t.Stop()
-			deadline = t.C
+		if !complete {
+			settled.watch(s.pub, len(tracks) > 0, settle)
 		}
 		var ask func()
-		if s.pub != nil && s.lines[Video].track == nil {
+		if s.pub != nil && s.pub.fresh[Video] && slices.Contains(s.pub.src.Kinds, Video) {
 			ask = s.gate.askLocked(s.now())
 		}
 		s.mu.Unlock()
@@ -34,15 +34,38 @@ func (s *Stream) Ready(ctx context.Context, settle time.Duration) ([]*Track, err
 		}
 		select {
 		case <-changed:
-		case <-deadline:
-			if len(tracks) > 0 {
-				return tracks, nil
-			}
-			deadline = nil // the publisher went; wait for the next
+		case <-settled.due:
+			return tracks, nil
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// settling runs from the first track of a publication on.
+type settling struct {
+	pub   *Publication
+	timer *time.Timer
+	due   <-chan time.Time
+}
+
+// watch starts the time when pub has a track, and forgets that of another.
+func (w *settling) watch(pub *Publication, begun bool, settle time.Duration) {
+	if w.pub != pub {
+		w.stop()
+	}
+	w.pub = pub
+	if begun && w.due == nil {
+		w.timer = time.NewTimer(settle)
+		w.due = w.timer.C
+	}
+}
+
+func (w *settling) stop() {
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	w.timer, w.due = nil, nil
 }
 
 // readyLocked returns the tracks, and whether they are all that was announced.

@@ -30,6 +30,10 @@ const (
 	// publisher, however many viewers ask. Chromium answers a PLI in 30-100 ms.
 	KeyframeGate = 500 * time.Millisecond
 
+	// keyframeRetry is how long a request may stay unanswered while video goes
+	// on before it is made again.
+	keyframeRetry = time.Second
+
 	maxCacheUnits = 8192      // of the cached group of pictures
 	maxCacheBytes = 16 << 20  // of payload in the cached group of pictures
 	maxQueueUnits = 1024 * 16 // of one reader
@@ -151,9 +155,7 @@ func (s *Stream) RequestKeyframe() {
 	s.mu.Lock()
 	f := s.gate.askLocked(s.now())
 	s.mu.Unlock()
-	if f != nil {
-		f()
-	}
+	call(f)
 }
 
 // Close ends the stream for good: readers get io.EOF after what they have
@@ -170,6 +172,7 @@ func (s *Stream) Close() {
 		s.pub.endLocked(ErrClosed)
 	}
 	for _, r := range s.readers {
+		s.stats.Dropped += r.Dropped()
 		r.end()
 	}
 	s.readers = nil
@@ -211,15 +214,13 @@ func (s *Stream) NewReader(opts ReaderOptions) (*Reader, error) {
 	if opts.Backlog > 0 && s.cache.age(s.now()) <= opts.Backlog {
 		r.preload(s.cache.units)
 	}
-	s.readers = append(slices.Clip(s.readers), r) // copy on write: see Publication.Write
+	s.readers = append(s.readers, r)
 	var ask func()
 	if r.waitKey && s.pub != nil {
 		ask = s.gate.askLocked(s.now())
 	}
 	s.mu.Unlock()
-	if ask != nil {
-		ask()
-	}
+	call(ask)
 	return r, nil
 }
 
@@ -231,7 +232,5 @@ func (s *Stream) removeReader(r *Reader) {
 		return
 	}
 	s.stats.Dropped += r.Dropped()
-	next := make([]*Reader, 0, len(s.readers)-1)
-	next = append(next, s.readers[:i]...)
-	s.readers = append(next, s.readers[i+1:]...)
+	s.readers = slices.Delete(s.readers, i, i+1)
 }
