@@ -2,10 +2,17 @@ package rtc
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
 	"log/slog"
-	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/pion/ice/v4"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 )
@@ -15,7 +22,8 @@ import (
 // session: they must not block, and must not call Close (End is fine).
 type SessionConfig struct {
 	Offer *Offer // required
-	Log   *slog.Logger
+	// Log gets what no caller can get as an error. Default: that of the endpoint.
+	Log *slog.Logger
 
 	// OnRTP gets a publisher's packets: decrypted, not replayed, repairs put
 	// back into their place (RFC 4588), without header extensions and padding.
@@ -26,7 +34,7 @@ type SessionConfig struct {
 	// OnDataChannel gets each channel the peer opens; it must not block. Without
 	// it channels are closed at once.
 	OnDataChannel func(ch *DataChannel)
-	// OnConnected is called once, when media can flow.
+	// OnConnected is called once, when media can flow. It must not block.
 	OnConnected func()
 	// OnClosed is called once, as the last of all callbacks, with what Err
 	// returns. It must not call Close.
@@ -35,137 +43,239 @@ type SessionConfig struct {
 
 // Session is the connection with one peer. All methods may be called from any
 // goroutine.
-type Session struct{}
+type Session struct {
+	e     *Endpoint
+	cfg   SessionConfig
+	log   *slog.Logger
+	offer *Offer
+	agent *ice.Agent
+	ssrc  map[string]uint32 // of media, by kind
+	rtx   map[string]uint32 // of repairs, by kind
+
+	ctx    context.Context // of the session's life; its cause is the reason of the end
+	cancel context.CancelCauseFunc
+	done   chan struct{}
+	wg     sync.WaitGroup // of the goroutines that run while connected
+
+	answer []byte
+	etag   atomic.Pointer[string]
+	signal sync.Mutex // serialises trickle and restart; guards what follows
+	remote credentials
+
+	path       atomic.Pointer[path]
+	hasPath    chan struct{} // closed with the first path
+	pathMu     sync.Mutex    // serialises changes of path; guards what follows
+	pathClosed bool
+
+	out       atomic.Pointer[outbound] // nil before the handshake
+	in        inbound
+	connected atomic.Bool
+	count     sessionCounters
+}
+
+type sessionCounters struct {
+	packetsSent, bytesSent, packetsDropped             atomic.Uint64
+	packetsReceived, bytesReceived, repairs, discarded atomic.Uint64
+}
 
 // NewSession answers the offer and starts the session: ICE, DTLS and SCTP go on
-// in the background until the session ends.
-func (e *Endpoint) NewSession(cfg SessionConfig) (*Session, error) { panic("unfinished") }
+// in the background until the session ends. The error is ErrClosed if the
+// endpoint is closed.
+func (e *Endpoint) NewSession(cfg SessionConfig) (*Session, error) {
+	if cfg.Offer == nil {
+		return nil, errors.New("rtc: NewSession without an offer")
+	}
+	if cfg.Log == nil {
+		cfg.Log = e.log
+	}
+	s := &Session{
+		e: e, cfg: cfg, log: cfg.Log, offer: cfg.Offer, remote: cfg.Offer.ice,
+		ssrc: map[string]uint32{}, rtx: map[string]uint32{},
+		done: make(chan struct{}), hasPath: make(chan struct{}),
+	}
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	s.chooseSSRCs()
+	s.in.init(s)
+	view, err := e.hosts.view()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.newAgent(view); err != nil {
+		return nil, err
+	}
+	local, err := s.gather()
+	if err == nil {
+		s.answer = s.writeAnswer(local, view)
+		if !e.add(s) {
+			err = ErrClosed
+		}
+	}
+	if err != nil {
+		s.cancel(err)
+		_ = s.agent.GracefulClose() // always nil
+		return nil, err
+	}
+	s.newTag()
+	go s.run() // ended by End; Close waits for done
+	return s, nil
+}
+
+// newAgent makes the ICE agent.
+func (s *Session) newAgent(view *hostView) error {
+	networks := []ice.NetworkType{ice.NetworkTypeUDP4, ice.NetworkTypeUDP6}
+	opts := []ice.AgentOption{
+		ice.WithUDPMux(oneAddrMux{s.e.mux, view.listenAddrs(s.e.udp.local.Port())}),
+		ice.WithNet(view.net), ice.WithIPFilter(view.isAgentAddr), ice.WithIncludeLoopback(),
+		ice.WithCandidateTypes([]ice.CandidateType{ice.CandidateTypeHost}),
+		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled),
+		ice.WithDisableActiveTCP(), // calling back is not our part
+		ice.WithICELite(s.e.cfg.ICELite), ice.WithLoggerFactory(logFactory{s.log}),
+		// The session ends when the agent is disconnected (see stateChanged). The
+		// agent's own end must come later than ConnectTimeout, for it counts both
+		// from the start.
+		ice.WithDisconnectedTimeout(s.e.cfg.ConsentTimeout), ice.WithFailedTimeout(s.e.cfg.ConnectTimeout),
+	}
+	if s.e.tcp != nil {
+		networks = append(networks, ice.NetworkTypeTCP4, ice.NetworkTypeTCP6)
+		opts = append(opts, ice.WithTCPMux(s.e.tcp))
+	}
+	agent, err := ice.NewAgentWithOptions(append(opts, ice.WithNetworkTypes(networks))...)
+	if err != nil {
+		return fmt.Errorf("making an ICE agent: %w", err)
+	}
+	s.agent = agent
+	// Neither can fail: they store the function.
+	_ = agent.OnSelectedCandidatePairChange(func(_, remote ice.Candidate) { s.selected(remote) })
+	_ = agent.OnConnectionStateChange(s.stateChanged)
+	return nil
+}
+
+// stateChanged follows consent: the agent asks every two seconds, and lack of
+// answers for ConsentTimeout shows as disconnected.
+func (s *Session) stateChanged(state ice.ConnectionState) {
+	switch state {
+	case ice.ConnectionStateDisconnected, ice.ConnectionStateFailed:
+		s.End(ErrConsentLost)
+	}
+}
+
+// chooseSSRCs picks one for each kind, and one for the repairs to a viewer.
+func (s *Session) chooseSSRCs() {
+	used := map[uint32]bool{0: true}
+	choose := func() uint32 {
+		for {
+			var b [4]byte
+			_, _ = rand.Read(b[:]) // never fails
+			if n := binary.BigEndian.Uint32(b[:]); !used[n] {
+				used[n] = true
+				return n
+			}
+		}
+	}
+	for _, sec := range s.offer.sections {
+		if sec.kind == application {
+			continue
+		}
+		s.ssrc[sec.kind] = choose()
+		if s.offer.dir == View && slices.ContainsFunc(sec.codecs, func(c offeredCodec) bool { return c.RTXPayloadType != 0 }) {
+			s.rtx[sec.kind] = choose()
+		}
+	}
+}
 
 // Answer returns the SDP answer with all candidates. Do not change it.
-func (s *Session) Answer() []byte { panic("unfinished") }
+func (s *Session) Answer() []byte { return s.answer }
 
 // ETag returns the strong entity tag of the present ICE session, with its
 // quotes (RFC 9725, section 4.3). A restart changes it.
-func (s *Session) ETag() string { panic("unfinished") }
+func (s *Session) ETag() string { return *s.etag.Load() }
+
+func (s *Session) newTag() string {
+	tag := `"` + rand.Text() + `"`
+	s.etag.Store(&tag)
+	return tag
+}
+
+// Direction returns the direction of media.
+func (s *Session) Direction() Direction { return s.offer.dir }
 
 // HasData says whether data channels were negotiated.
-func (s *Session) HasData() bool { panic("unfinished") }
+func (s *Session) HasData() bool { return s.offer.HasData() }
 
 // Codecs returns the negotiated codecs of kind (Audio or Video), in the order of
-// the answer.
-func (s *Session) Codecs(kind string) []Codec { panic("unfinished") }
+// the answer; nil if kind was not negotiated.
+func (s *Session) Codecs(kind string) []Codec { return s.offer.Codecs(kind) }
 
 // SSRC returns the SSRC that packets of kind must bear on their way to a
 // viewer; for a publisher, the SSRC of our reports. 0 if kind was not negotiated.
-func (s *Session) SSRC(kind string) uint32 { panic("unfinished") }
+func (s *Session) SSRC(kind string) uint32 { return s.ssrc[kind] }
 
 // RTXSSRC returns the SSRC of repairs of kind to a viewer, 0 without RTX.
-func (s *Session) RTXSSRC(kind string) uint32 { panic("unfinished") }
+func (s *Session) RTXSSRC(kind string) uint32 { return s.rtx[kind] }
 
 // RemoteSSRC returns the SSRC of a publisher's media of kind, the latest one
 // seen; 0 if there was none yet.
-func (s *Session) RemoteSSRC(kind string) uint32 { panic("unfinished") }
+func (s *Session) RemoteSSRC(kind string) uint32 { return s.in.remoteSSRC(kind) }
 
-// PatchTrickle adds the candidates of an ICE fragment (RFC 8840). Candidates of
-// unknown transports and names that cannot be resolved are ignored. The error is
-// an *OfferError for a bad fragment, or ErrClosed.
-func (s *Session) PatchTrickle(frag []byte) error { panic("unfinished") }
-
-// Restart restarts ICE (RFC 9725, section 4.3.3) with the credentials and
-// candidates of frag, and returns our own as a fragment, and the new tag. Media
-// and data channels go on. After an error the old ICE session lives on.
-func (s *Session) Restart(ctx context.Context, frag []byte) (answer []byte, etag string, err error) {
-	panic("unfinished")
+// WriteRTCP sends reports or feedback. It does not block. It returns
+// ErrNotConnected before the handshake and after the end.
+func (s *Session) WriteRTCP(pkts []rtcp.Packet) error {
+	out := s.out.Load()
+	if out == nil || s.path.Load() == nil {
+		return ErrNotConnected
+	}
+	sealed, err := out.sealRTCP(pkts)
+	if err != nil {
+		return err
+	}
+	s.transmit(sealed)
+	return nil
 }
 
-// WriteRTCP sends reports or feedback. It does not block.
-func (s *Session) WriteRTCP(pkts []rtcp.Packet) error { panic("unfinished") }
+// Connected says whether media can flow.
+func (s *Session) Connected() bool { return s.connected.Load() && s.ctx.Err() == nil }
+
+// Stats returns the counters.
+func (s *Session) Stats() SessionStats {
+	st := SessionStats{
+		PacketsSent:     s.count.packetsSent.Load(),
+		BytesSent:       s.count.bytesSent.Load(),
+		PacketsDropped:  s.count.packetsDropped.Load(),
+		PacketsReceived: s.count.packetsReceived.Load(),
+		BytesReceived:   s.count.bytesReceived.Load(),
+		Repairs:         s.count.repairs.Load(),
+		Discarded:       s.count.discarded.Load(),
+	}
+	if p := s.path.Load(); p != nil {
+		st.Remote, st.TCP = p.addr, p.tcp != nil
+	}
+	if out := s.out.Load(); out != nil {
+		st.Profile = out.profile
+	}
+	return st
+}
 
 // End ends the session without waiting for it: Err will return reason, or
 // ErrClosed if reason is nil. Later calls change nothing. It may be called from
 // callbacks.
-func (s *Session) End(reason error) { panic("unfinished") }
+func (s *Session) End(reason error) {
+	if reason == nil {
+		reason = ErrClosed
+	}
+	s.cancel(reason)
+}
 
 // Close ends the session as End does and waits until the peer was told (DTLS
 // close_notify) and all goroutines of the session are gone. It always returns
 // nil. It must not be called from a callback.
-func (s *Session) Close(reason error) error { panic("unfinished") }
+func (s *Session) Close(reason error) error {
+	s.End(reason)
+	<-s.done
+	return nil
+}
 
 // Done is closed when the session is over, after OnClosed.
-func (s *Session) Done() <-chan struct{} { panic("unfinished") }
+func (s *Session) Done() <-chan struct{} { return s.done }
 
-// Err returns why the session ended; nil as long as it has not.
-func (s *Session) Err() error { panic("unfinished") }
-
-// Connected says whether media can flow.
-func (s *Session) Connected() bool { panic("unfinished") }
-
-// Stats returns the counters.
-func (s *Session) Stats() SessionStats { panic("unfinished") }
-
-// DataChannel is a reliable or unreliable channel that the peer has opened. Its
-// methods may be called from any goroutine, ReadMessage from one at a time.
-//
-// What the peer sends waits in a window that all channels of a session share
-// (512 KiB): an owner that does not read a channel stops them all, and the peer
-// with them, but no other session. So read it, or Close it. What we send waits
-// in a buffer of at most 1 MiB per channel.
-type DataChannel struct{}
-
-// Label returns the label the peer gave.
-func (d *DataChannel) Label() string { panic("unfinished") }
-
-// Protocol returns the subprotocol the peer named.
-func (d *DataChannel) Protocol() string { panic("unfinished") }
-
-// ReadMessage waits for a message and copies it into buf. io.EOF: the channel
-// was closed, by either side. ErrMessageTooLarge: the message does not fit into
-// buf (MaxMessageSize always does); it is lost, and the channel goes on.
-func (d *DataChannel) ReadMessage(buf []byte) (n int, isText bool, err error) { panic("unfinished") }
-
-// WriteText sends a text message. It does not block: ErrBufferFull says that
-// too much is waiting, and WaitLow when there is room again.
-func (d *DataChannel) WriteText(b []byte) error { panic("unfinished") }
-
-// WriteBinary sends a binary message, as WriteText does.
-func (d *DataChannel) WriteBinary(b []byte) error { panic("unfinished") }
-
-// BufferedAmount returns how many bytes wait to be sent or acknowledged.
-func (d *DataChannel) BufferedAmount() uint64 { panic("unfinished") }
-
-// WaitLow waits until at most 256 KiB are waiting. It returns io.EOF once the
-// channel is closed, or the cause of ctx.
-func (d *DataChannel) WaitLow(ctx context.Context) error { panic("unfinished") }
-
-// Close closes the channel; the peer sees it close.
-func (d *DataChannel) Close() error { panic("unfinished") }
-
-// Batch collects packets for viewers. It belongs to one goroutine. Write all
-// that one viewer gets of a burst, then the next viewer's, then Flush.
-type Batch struct{}
-
-// NewBatch returns an empty batch.
-func (e *Endpoint) NewBatch() *Batch { panic("unfinished") }
-
-// Write seals one packet for s. prefix (two bytes for RTX, or nil) and payload
-// together are the RTP payload; both may be used again after the return.
-// Packets to a session without keys or path are dropped and counted.
-func (b *Batch) Write(s *Session, h Header, prefix, payload []byte) { panic("unfinished") }
-
-// Flush sends what was written.
-func (b *Batch) Flush() { panic("unfinished") }
-
-// Endpoint is the socket that all peers share.
-type Endpoint struct{}
-
-// Listen opens the sockets.
-func Listen(cfg Config) (*Endpoint, error) { panic("unfinished") }
-
-// Addr returns the address of the UDP socket.
-func (e *Endpoint) Addr() netip.AddrPort { panic("unfinished") }
-
-// Close ends all sessions, then closes the sockets.
-func (e *Endpoint) Close() error { panic("unfinished") }
-
-// Stats returns the counters.
-func (e *Endpoint) Stats() EndpointStats { panic("unfinished") }
+// Err returns why the session ended or is about to; nil while it lives.
+func (s *Session) Err() error { return context.Cause(s.ctx) }

@@ -1,0 +1,204 @@
+package rtc
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/pion/dtls/v3"
+	dtlsnet "github.com/pion/dtls/v3/pkg/net"
+	"github.com/pion/rtcp"
+	"github.com/pion/srtp/v3"
+)
+
+const (
+	// dtlsFlight is the first interval between repeated flights; the default of
+	// 1 s makes a single lost packet felt.
+	dtlsFlight = 200 * time.Millisecond
+	dtlsMTU    = 1200 // bytes, as browsers have it
+	// feedbackEvery is what congestion control of browsers expects.
+	feedbackEvery = 100 * time.Millisecond
+)
+
+// run is the session's life.
+func (s *Session) run() {
+	conn, err := s.connect()
+	if err != nil {
+		s.End(err)
+	} else {
+		s.connected.Store(true)
+		if s.cfg.OnConnected != nil {
+			s.cfg.OnConnected()
+		}
+		s.serve(conn)
+		<-s.ctx.Done()
+	}
+	s.finish(conn)
+}
+
+// finish tears everything down, tells the peer, and waits.
+func (s *Session) finish(conn *dtls.Conn) {
+	s.in.stop()
+	if conn != nil {
+		_ = conn.Close() // sends close_notify; the transport may be gone already
+	}
+	s.closePath()
+	_ = s.agent.GracefulClose() // always nil
+	s.wg.Wait()
+	s.e.remove(s)
+	if s.cfg.OnClosed != nil {
+		s.cfg.OnClosed(s.Err())
+	}
+	close(s.done)
+}
+
+// connect does ICE and DTLS. It returns the connection even with an error, if
+// there is one to close.
+func (s *Session) connect() (*dtls.Conn, error) {
+	ctx, cancel := context.WithTimeoutCause(s.ctx, s.e.cfg.ConnectTimeout, ErrConnectTimeout)
+	defer cancel()
+	conn, err := s.agent.StartAccept(s.remote.ufrag, s.remote.pwd)
+	if err != nil {
+		return nil, fmt.Errorf("starting ICE: %w", err)
+	}
+	s.addCandidates(s.offer.candidates)
+	if err := s.agent.AwaitConnect(ctx); err != nil {
+		return nil, s.whyNot(ctx, "ICE", err)
+	}
+	secure, err := s.handshake(ctx, &iceConn{Conn: conn, s: s, local: conn.LocalAddr(), remote: conn.RemoteAddr()})
+	if err != nil {
+		return secure, s.whyNot(ctx, "DTLS", err)
+	}
+	out, in, err := newContexts(secure, s.outgoingSSRCs())
+	if err != nil {
+		return secure, err
+	}
+	// The agent tells of its choice on a goroutine of its own.
+	select {
+	case <-s.hasPath:
+	case <-ctx.Done():
+		return secure, context.Cause(ctx)
+	}
+	s.in.start(in)
+	s.out.Store(out)
+	return secure, nil
+}
+
+// whyNot prefers our own reason for the end to the library's.
+func (s *Session) whyNot(ctx context.Context, step string, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return fmt.Errorf("%s: %w", step, err)
+}
+
+func (s *Session) outgoingSSRCs() []uint32 {
+	var out []uint32
+	for _, id := range s.ssrc {
+		out = append(out, id)
+	}
+	for _, id := range s.rtx {
+		out = append(out, id)
+	}
+	return out
+}
+
+// handshake is DTLS as the server: it is we who choose the SRTP profile then,
+// and AES-GCM costs a quarter of AES-CM with HMAC-SHA1.
+func (s *Session) handshake(ctx context.Context, transport *iceConn) (*dtls.Conn, error) {
+	mismatch := false
+	conn, err := dtls.ServerWithOptions(dtlsnet.PacketConnFromConn(transport), transport.RemoteAddr(),
+		dtls.WithCertificates(s.e.cert),
+		dtls.WithSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80),
+		dtls.WithExtendedMasterSecret(dtls.RequireExtendedMasterSecret),
+		// The certificate is self-signed; the offer vouches for it.
+		dtls.WithClientAuth(dtls.RequireAnyClientCert), dtls.WithInsecureSkipVerify(true),
+		dtls.WithVerifyPeerCertificate(func(raw [][]byte, _ [][]*x509.Certificate) error {
+			if len(raw) > 0 && slices.ContainsFunc(s.offer.fingerprints, func(f fingerprint) bool { return f.matches(raw[0]) }) {
+				return nil
+			}
+			mismatch = true
+			return ErrFingerprint
+		}),
+		// ICE has verified the address: the cookie would cost a round trip for nothing.
+		dtls.WithInsecureSkipVerifyHello(true),
+		dtls.WithFlightInterval(dtlsFlight), dtls.WithMTU(dtlsMTU), dtls.WithLoggerFactory(logFactory{s.log}))
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.HandshakeContext(ctx); err != nil {
+		if mismatch {
+			err = ErrFingerprint
+		}
+		return conn, err
+	}
+	return conn, nil
+}
+
+// serve starts what runs while the session is connected.
+func (s *Session) serve(conn *dtls.Conn) {
+	if s.HasData() {
+		s.wg.Go(func() { s.serveData(conn) }) // ended by closing conn
+	} else {
+		s.wg.Go(func() { s.awaitEnd(conn) }) // ended by closing conn
+	}
+	if s.in.recorder != nil {
+		s.wg.Go(s.sendFeedback) // ended by ctx
+	}
+}
+
+// awaitEnd reads until the peer closes DTLS: without data channels there is
+// nothing else to come.
+func (s *Session) awaitEnd(conn *dtls.Conn) {
+	buf := make([]byte, datagramMax)
+	for {
+		if _, err := conn.Read(buf); err != nil {
+			s.End(s.peerEnd(err))
+			return
+		}
+	}
+}
+
+// peerEnd tells the peer's goodbye from an accident.
+func (s *Session) peerEnd(err error) error {
+	if s.ctx.Err() != nil || err == nil || errors.Is(err, net.ErrClosed) {
+		return ErrClosed // it was us; the reason is set already
+	}
+	return ErrPeerClosed
+}
+
+// sendFeedback sends transport-wide feedback to a publisher.
+func (s *Session) sendFeedback() {
+	tick := time.NewTicker(feedbackEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, p := range s.in.feedback() {
+			if err := s.WriteRTCP([]rtcp.Packet{p}); err != nil {
+				s.log.Debug("transport-wide feedback not sent", "err", err)
+			}
+		}
+	}
+}
+
+// start makes the session receive.
+func (in *inbound) start(ctx *srtp.Context) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.ctx = ctx
+}
+
+// stop ends all callbacks: when it returns, none runs, and none will.
+func (in *inbound) stop() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.ctx = nil
+}
