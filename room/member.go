@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 	"time"
-
 )
 
 // JoinOptions are what a client says when it enters.
@@ -207,5 +206,12 @@ func (m *Member) close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = true
+	m.wakeLocked()
+}
+
+// Poke makes Ready have a value although Take was not asked to the end.
+func (m *Member) Poke() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.wakeLocked()
 }
