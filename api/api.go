@@ -9,7 +9,6 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
-	"net/http"
 	"strings"
 	"time"
 
@@ -137,36 +136,5 @@ func (s *Server) handle(h handler) gin.HandlerFunc {
 		if err := h(c); err != nil {
 			s.writeError(c, err)
 		}
-	}
-}
-
-// knownErrors lists the errors of lower floors that clients may be told.
-func knownErrors() []known {
-	answer := func(status int, code, detail string) apiError { return *fail(status, code, detail) }
-	return []known{
-		{room.ErrBadName, answer(http.StatusBadRequest, "bad_name", "That is no name of a room or stream.")},
-		{room.ErrSlotTaken, answer(http.StatusConflict, "slot_taken", "Somebody else is publishing this stream.")},
-		{room.ErrClassRunning, answer(http.StatusConflict, "class_running", "A class is on already.")},
-		{room.ErrNoClass, answer(http.StatusConflict, "no_class", "No class is on.")},
-		{room.ErrForbidden, answer(http.StatusForbidden, "forbidden", "This token does not give the right to do that.")},
-		{room.ErrFull, *failLater(http.StatusServiceUnavailable, "room_full", "The room holds as many people as it may.", 10*time.Second)},
-		{room.ErrTooMany, *failLater(http.StatusServiceUnavailable, "too_many", "There are as many rooms or streams as there may be.", 30*time.Second)},
-		{room.ErrClosed, *failLater(http.StatusServiceUnavailable, "shutting_down", "The server is restarting. Come back in a moment.", 3*time.Second)},
-		{rtc.ErrClosed, *failLater(http.StatusServiceUnavailable, "shutting_down", "The server is restarting. Come back in a moment.", 3*time.Second)},
-		{room.ErrTooLong, answer(http.StatusBadRequest, "too_long", "The text is too long.")},
-		{room.ErrFileNotFound, answer(http.StatusNotFound, "not_found", "There is no such file.")},
-		{access.ErrBadClaims, answer(http.StatusBadRequest, "bad_claims", "There can be no such token.")},
-		{storage.ErrNotFound, answer(http.StatusNotFound, "not_found", "There is no such thing here.")},
-		{storage.ErrBadName, answer(http.StatusNotFound, "not_found", "There is no such thing here.")},
-		{storage.ErrLive, answer(http.StatusConflict, "recording_live", "The lecture is still being recorded.")},
-		{storage.ErrTooLarge, answer(http.StatusRequestEntityTooLarge, "file_too_large", "The file is too large.")},
-		{storage.ErrQuota, answer(http.StatusInsufficientStorage, "quota", "The room has no space left for files.")},
-		{storage.ErrDiskFull, answer(http.StatusInsufficientStorage, "disk_full", "The server has no space left.")},
-		{storage.ErrTooMany, *failLater(http.StatusTooManyRequests, "too_many_uploads", "Too many uploads are open in this room.", 5*time.Second)},
-		{storage.ErrDigest, answer(http.StatusUnprocessableEntity, "digest_mismatch", "The file differs from its digest. Nothing was kept.")},
-		{storage.ErrIncomplete, answer(http.StatusBadRequest, "incomplete_body", "The body did not arrive in whole. Send it again to go on.")},
-		{storage.ErrOffset, answer(http.StatusConflict, "superseded", "The upload goes on elsewhere.")},
-		{storage.ErrSuperseded, answer(http.StatusConflict, "superseded", "The upload goes on elsewhere.")},
-		{storage.ErrBadHead, answer(http.StatusBadRequest, "bad_file", "Name, size or digest of the file is missing or malformed.")},
 	}
 }

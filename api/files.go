@@ -156,8 +156,9 @@ func extValue(s string) string {
 }
 
 // putFile takes a file over HTTP: the way for scripts, and for pages whose data
-// channel is gone. The body is the file; Content-Length, the name and the digest
-// announce it as the head of an upload on the file channel does.
+// channel is gone. The body is the file; path, query and Content-Length say of
+// it what the head of an upload on the file channel does. Sent again after it
+// was cut short, it goes on where it stood.
 func (s *Server) putFile(c *gin.Context) error {
 	name, err := s.roomFor(c, mayWatch)
 	if err != nil {
@@ -170,9 +171,13 @@ func (s *Server) putFile(c *gin.Context) error {
 	if c.Request.ContentLength < 0 {
 		return fail(http.StatusLengthRequired, "length_required", "The size of the file must be announced.")
 	}
-	up, err := s.cfg.Store.BeginUpload(c.Request.Context(), name, storage.FileHead{
-		ClientID: c.Param("id"), By: cl.Subject, Name: c.Query("name"),
-		Size: c.Request.ContentLength, SHA256: c.Query("sha256"), MediaType: c.GetHeader("Content-Type"),
+	r, err := s.cfg.Hub.Room(name)
+	if err != nil {
+		return fmt.Errorf("entering room: %w", err)
+	}
+	up, err := r.BeginUpload(c.Request.Context(), identity(cl), room.FileHead{
+		ClientID: c.Param("id"), Name: c.Query("name"), Size: c.Request.ContentLength,
+		SHA256: c.Query("sha256"), MediaType: safeMedia(c.GetHeader("Content-Type")),
 	})
 	if err != nil {
 		return err
@@ -183,44 +188,32 @@ func (s *Server) putFile(c *gin.Context) error {
 		if info, err = receiveFile(c, up); err != nil {
 			return err
 		}
-		if err := s.announce(c, identity(cl), info); err != nil {
-			return err
-		}
 	}
-	view := viewFile(info)
+	if _, err := r.ShareFile(c.Request.Context(), identity(cl), info); err != nil {
+		return fmt.Errorf("announcing file: %w", err)
+	}
+	view := fileView{
+		ID: info.ID, Name: info.Name, Size: info.Size, SHA256: info.SHA256, MediaType: info.MediaType,
+		By: info.By, At: info.At, URL: r.FileURL(info.ID),
+	}
 	c.Header("Location", view.URL)
 	c.JSON(http.StatusCreated, view)
 	return nil
 }
 
-// announce tells the room of a file that is stored.
-func (s *Server) announce(c *gin.Context, by room.Identity, f storage.FileInfo) error {
-	r, err := s.cfg.Hub.Room(f.Room)
-	if err != nil {
-		return fmt.Errorf("announcing file: %w", err)
-	}
-	_, err = r.ShareFile(c.Request.Context(), by, room.FileInfo{
-		ID: f.ID, Name: f.Name, Size: f.Size, SHA256: f.SHA256, MediaType: f.MediaType, By: f.By, At: f.At,
-	})
-	if err != nil {
-		return fmt.Errorf("announcing file: %w", err)
-	}
-	return nil
-}
-
 // receiveFile moves the body into an upload that may hold its beginning.
-func receiveFile(c *gin.Context, up *storage.Upload) (storage.FileInfo, error) {
+func receiveFile(c *gin.Context, up room.Upload) (room.FileInfo, error) {
 	body := newMovingReader(c.Writer, c.Request.Body)
 	offset := up.Offset()
 	if _, err := io.CopyN(io.Discard, body, offset); err != nil {
-		return storage.FileInfo{}, cutShort(err)
+		return room.FileInfo{}, cutShort(err)
 	}
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := body.Read(buf)
 		if n > 0 {
 			if err := up.Append(offset, buf[:n]); err != nil {
-				return storage.FileInfo{}, err
+				return room.FileInfo{}, err
 			}
 			offset += int64(n)
 		}
@@ -228,16 +221,15 @@ func receiveFile(c *gin.Context, up *storage.Upload) (storage.FileInfo, error) {
 			return up.Commit(c.Request.Context())
 		}
 		if err != nil {
-			return storage.FileInfo{}, cutShort(err)
+			return room.FileInfo{}, cutShort(err)
 		}
 	}
 }
 
+const sayCutShort = "The body did not arrive in whole. Send it again to go on."
+
 func cutShort(err error) error {
-	return &apiError{
-		status: http.StatusBadRequest, code: "incomplete_body",
-		detail: "The body did not arrive in whole. Send it again to go on.", cause: err,
-	}
+	return &apiError{status: http.StatusBadRequest, code: "incomplete_body", detail: sayCutShort, cause: err}
 }
 
 // queryUint reads a number from the query; missing means def.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/lectern/lectern/room"
 )
 
 // problem is the body of every error answer (RFC 9457). Programs decide by
@@ -58,7 +60,7 @@ func failLater(status int, code, detail string, after time.Duration) *apiError {
 // known maps an error of a lower floor to its answer.
 type known struct {
 	err    error
-	answer apiError
+	answer *apiError
 }
 
 // classify turns any error into an answer: the only place where errors become
@@ -73,12 +75,16 @@ func classify(err error) (*apiError, bool) {
 		return fail(http.StatusRequestEntityTooLarge, "too_large",
 			fmt.Sprintf("The body is larger than %d bytes.", tooLarge.Limit)), true
 	}
+	var rate *room.RateError
+	if errors.As(err, &rate) {
+		return failLater(http.StatusTooManyRequests, "rate_limited", saySlow, rate.RetryAfter), true
+	}
 	if e := classifySignalling(err); e != nil {
 		return e, true
 	}
 	for _, k := range knownErrors() {
 		if errors.Is(err, k.err) {
-			e := k.answer
+			e := *k.answer
 			e.cause = err
 			return &e, true
 		}

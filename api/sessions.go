@@ -33,7 +33,7 @@ type peer interface {
 	Answer() []byte
 	ETag() string
 	PatchTrickle(frag []byte) error
-	Restart(ctx context.Context, frag []byte) (answer []byte, etag string, err error)
+	Restart(frag []byte) (answer []byte, etag string, err error)
 	Close(reason error) error
 	Done() <-chan struct{}
 	Err() error
@@ -103,7 +103,7 @@ func newRegistry(perRoom int, log *slog.Logger, now func() time.Time) *registry 
 }
 
 // errStopping is the answer to a session that comes too late.
-func errStopping() error {
+func errStopping() *apiError {
 	return failLater(http.StatusServiceUnavailable, "shutting_down",
 		"The server is restarting. Come back in a moment.", 3*time.Second)
 }

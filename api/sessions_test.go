@@ -26,7 +26,7 @@ func (p *fakePeer) Answer() []byte                 { return []byte("answer") }
 func (p *fakePeer) ETag() string                   { return `"tag"` }
 func (p *fakePeer) PatchTrickle(frag []byte) error { return nil }
 func (p *fakePeer) Done() <-chan struct{}          { return p.done }
-func (p *fakePeer) Restart(context.Context, []byte) ([]byte, string, error) {
+func (p *fakePeer) Restart([]byte) ([]byte, string, error) {
 	return []byte("frag"), `"tag2"`, nil
 }
 

@@ -23,6 +23,8 @@ const (
 	defaultSlot = "main"
 )
 
+const sayBadName = "Names of rooms and streams are 1 to 64 of a-z A-Z 0-9 . _ - and do not begin with a dot."
+
 // opening is a request for a session that has passed the checks which both
 // ways have in common.
 type opening struct {
@@ -56,7 +58,7 @@ func names(c *gin.Context) (roomName, slot string, err error) {
 		if err := room.ValidName(name); err != nil {
 			return "", "", &apiError{
 				status: http.StatusBadRequest, code: "bad_name", cause: err,
-				detail: "Names of rooms and streams are 1 to 64 of a-z A-Z 0-9 . _ - and do not begin with a dot.",
+				detail: sayBadName,
 			}
 		}
 	}
@@ -256,7 +258,7 @@ func (s *Server) patch(e *endpoint) handler {
 }
 
 func restartICE(c *gin.Context, sess *session, frag []byte) error {
-	answer, etag, err := sess.peer.Restart(c.Request.Context(), frag)
+	answer, etag, err := sess.peer.Restart(frag)
 	if err != nil {
 		return patchError(sess, err)
 	}
