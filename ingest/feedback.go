@@ -4,8 +4,6 @@ import (
 	"time"
 
 	"github.com/pion/rtcp"
-
-	"github.com/lectern/lectern/stream"
 )
 
 // run moves time on for receivers and clocks, and sends the feedback. It is the
@@ -19,7 +17,7 @@ func (p *Publisher) run() {
 		select {
 		case <-p.stop:
 			return
-		case <-p.pubDone():
+		case <-p.pub.Done():
 			p.mu.Lock()
 			p.failLocked(p.pub.Err())
 			p.mu.Unlock()
@@ -34,8 +32,6 @@ func (p *Publisher) run() {
 		}
 	}
 }
-
-func (p *Publisher) pubDone() <-chan struct{} { return p.pub.Done() }
 
 // feedback moves time on if tick, and returns what is due to the publisher.
 func (p *Publisher) feedback(now time.Time, tick bool) []rtcp.Packet {
@@ -54,7 +50,7 @@ func (p *Publisher) feedback(now time.Time, tick bool) []rtcp.Packet {
 	}
 	if ssrc := p.ssrc.Load(); ssrc != 0 && p.pli.CompareAndSwap(true, false) {
 		p.asks.Add(1)
-		out = append(out, &rtcp.PictureLossIndication{SenderSSRC: p.cfg.SSRC, MediaSSRC: ssrc})
+		out = append(out, &rtcp.PictureLossIndication{SenderSSRC: p.sender, MediaSSRC: ssrc})
 	}
 	if tick && now.Sub(p.reportAt) >= reportEvery {
 		p.reportAt = now
@@ -69,16 +65,15 @@ func (p *Publisher) nackLocked(out []rtcp.Packet, l *lane, now time.Time) []rtcp
 		return out
 	}
 	return append(out, &rtcp.TransportLayerNack{
-		SenderSSRC: p.cfg.SSRC,
+		SenderSSRC: p.sender,
 		MediaSSRC:  l.ssrc,
 		Nacks:      rtcp.NackPairsFromSequenceNumbers(p.nacks),
 	})
 }
 
-// reportLocked appends a receiver report, and the estimate of the bandwidth.
+// reportLocked appends a receiver report.
 func (p *Publisher) reportLocked(out []rtcp.Packet, now time.Time) []rtcp.Packet {
-	rr := &rtcp.ReceiverReport{SSRC: p.cfg.SSRC}
-	remb := &rtcp.ReceiverEstimatedMaximumBitrate{SenderSSRC: p.cfg.SSRC, Bitrate: float32(p.cfg.MaxBitrate)}
+	rr := &rtcp.ReceiverReport{SSRC: p.sender}
 	for _, l := range p.lanes {
 		if l == nil {
 			continue
@@ -86,16 +81,9 @@ func (p *Publisher) reportLocked(out []rtcp.Packet, now time.Time) []rtcp.Packet
 		if r, ok := l.recv.Report(l.ssrc, now); ok {
 			rr.Reports = append(rr.Reports, r)
 		}
-		if l.kind == stream.Video {
-			remb.SSRCs = append(remb.SSRCs, l.ssrc)
-		}
 	}
 	if len(rr.Reports) == 0 {
 		return out
 	}
-	out = append(out, rr)
-	if p.cfg.MaxBitrate > 0 && len(remb.SSRCs) > 0 {
-		out = append(out, remb)
-	}
-	return out
+	return append(out, rr)
 }

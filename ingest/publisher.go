@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -33,17 +32,8 @@ type Config struct {
 	// Nil: the publisher takes none.
 	Feedback func([]rtcp.Packet)
 
-	// SSRC is the sender of the feedback.
-	SSRC uint32
-
 	// NACK says for which kinds, by stream.Kind, the publisher repairs losses.
 	NACK [2]bool
-
-	// MaxBitrate, in bit/s, is told to the publisher (REMB) as what the way to
-	// here carries. A browser without other feedback begins with 300 kbit/s and
-	// takes half a minute to reach a good picture; told so, it starts there and
-	// backs off when packets are lost. 0: nothing is told.
-	MaxBitrate uint64
 
 	Log *slog.Logger     // nil: slog.DiscardHandler
 	Now func() time.Time // nil: time.Now; the clock of the arrivals
@@ -75,6 +65,7 @@ type Publisher struct {
 	tracks   int
 	closed   bool
 	err      error
+	sender   uint32 // SSRC of the feedback
 	reportAt time.Time
 	nacks    []uint16
 }
@@ -120,14 +111,15 @@ func (p *Publisher) wake() {
 // ErrStarted says that Start was called twice, or after Close.
 var ErrStarted = errors.New("ingest: publisher already started")
 
-// Start begins to write to pub, which stays the caller's to close.
-func (p *Publisher) Start(pub *stream.Publication) error {
+// Start begins to write to pub, which stays the caller's to close. ssrc is the
+// sender of the feedback.
+func (p *Publisher) Start(pub *stream.Publication, ssrc uint32) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed || p.pub != nil {
 		return ErrStarted
 	}
-	p.pub, p.stream = pub, pub.Stream()
+	p.pub, p.stream, p.sender = pub, pub.Stream(), ssrc
 	p.timeline = NewTimeline(p.stream.Since)
 	p.started.Store(true)
 	go p.run() // ended by Close, which waits for it
@@ -278,9 +270,4 @@ type Stats struct {
 	Codec            stream.Codec // "" before the first packet
 	Jitter           time.Duration
 	KeyframeRequests uint64 // PLIs sent
-}
-
-// String names the publisher in errors.
-func (s Stats) String() string {
-	return fmt.Sprintf("%s: %d received, %d lost, %d repaired", s.Codec, s.Received, s.Lost, s.Repaired)
 }

@@ -1,0 +1,107 @@
+package stream
+
+// pictureIDs keeps the picture id and TL0PICIDX of the payload descriptors of
+// VP8 (RFC 7741, section 4.2) and VP9 (RFC 9628, section 4.2) continuous across
+// publishers. Without it Chromium stalls in 3 of 10 reconnects.
+type pictureIDs struct {
+	started bool
+	pidOff  uint16
+	tl0Off  uint8
+	lastPID uint16
+	lastTL0 uint8
+}
+
+// idFields says where the fields of a descriptor are; 0 means absent.
+type idFields struct {
+	pid, pidLen int // offset and length in bytes
+	tl0         int // offset
+}
+
+// splice rewrites the descriptor at the head of payload in place. Descriptors
+// too short to hold what they announce are left alone.
+func (v *pictureIDs) splice(c Codec, payload []byte, fresh bool) {
+	var f idFields
+	switch c {
+	case VP8:
+		f = vp8Fields(payload)
+	case VP9:
+		f = vp9Fields(payload)
+	}
+	if f.pid == 0 {
+		return
+	}
+	mask := uint16(0x7f)
+	pid := uint16(payload[f.pid] & 0x7f)
+	if f.pidLen == 2 {
+		mask = 0x7fff
+		pid = pid<<8 | uint16(payload[f.pid+1])
+	}
+	if fresh {
+		v.pidOff, v.tl0Off = 0, 0
+		if v.started {
+			v.pidOff = v.lastPID + 1 - pid
+			if f.tl0 > 0 {
+				v.tl0Off = v.lastTL0 + 1 - payload[f.tl0]
+			}
+		}
+		v.started = true
+	}
+	pid = (pid + v.pidOff) & mask
+	v.lastPID = pid
+	if f.pidLen == 2 {
+		payload[f.pid] = 0x80 | byte(pid>>8)
+		payload[f.pid+1] = byte(pid)
+	} else {
+		payload[f.pid] = byte(pid)
+	}
+	if f.tl0 > 0 {
+		payload[f.tl0] += v.tl0Off
+		v.lastTL0 = payload[f.tl0]
+	}
+}
+
+// vp8Fields finds the fields of a VP8 payload. Chromium always sends 15-bit
+// picture ids.
+func vp8Fields(p []byte) idFields {
+	if len(p) < 3 || p[0]&0x80 == 0 {
+		return idFields{}
+	}
+	ext, at := p[1], 2
+	var f idFields
+	if ext&0x80 != 0 { // I: picture id
+		if f = pictureID(p, at); f.pid == 0 {
+			return f
+		}
+		at += f.pidLen
+	}
+	if ext&0x40 != 0 && at < len(p) { // L: TL0PICIDX
+		f.tl0 = at
+	}
+	return f
+}
+
+// vp9Fields finds the fields of a VP9 payload. TL0PICIDX follows the layer
+// indices, in non-flexible mode only.
+func vp9Fields(p []byte) idFields {
+	if len(p) < 2 || p[0]&0x80 == 0 {
+		return idFields{}
+	}
+	f := pictureID(p, 1)
+	const layers, flexible = 0x20, 0x10
+	if tl0 := 1 + f.pidLen + 1; f.pid != 0 && p[0]&layers != 0 && p[0]&flexible == 0 && tl0 < len(p) {
+		f.tl0 = tl0
+	}
+	return f
+}
+
+// pictureID reads the length of the picture id at p[at].
+func pictureID(p []byte, at int) idFields {
+	n := 1
+	if p[at]&0x80 != 0 {
+		n = 2
+	}
+	if at+n > len(p) {
+		return idFields{}
+	}
+	return idFields{pid: at, pidLen: n}
+}
