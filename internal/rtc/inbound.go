@@ -143,7 +143,9 @@ func (in *inbound) rtpLocked(packet []byte, arrival time.Time) (*rtp.Packet, *Co
 		SequenceNumber: w.SequenceNumber, Timestamp: w.Timestamp, SSRC: w.SSRC,
 	}}
 	w.Payload = nil
-	if pt.rtx && !in.unwrap(p, pt) || len(p.Payload) == 0 {
+	// Padding without media on the source itself is handed on: it has a sequence
+	// number, and would look lost without it.
+	if pt.rtx && !in.unwrap(p, pt) {
 		return nil, nil
 	}
 	if !pt.rtx {

@@ -26,7 +26,8 @@ type SessionConfig struct {
 	Log *slog.Logger
 
 	// OnRTP gets a publisher's packets: decrypted, not replayed, repairs put
-	// back into their place (RFC 4588), without header extensions and padding.
+	// back into their place (RFC 4588), without header extensions and padding. A
+	// packet that was nothing but padding comes with an empty payload.
 	// They are neither ordered nor free of duplicates. The callee owns p.
 	OnRTP func(p *rtp.Packet, c Codec, arrival time.Time)
 	// OnRTCP gets what the peer reports. The callee owns pkts.
