@@ -3,7 +3,6 @@ package rtc_test
 import (
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -24,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const patience = 10 * time.Second
 
 // waitFor polls until ok holds.
-func waitFor(t *testing.T, what string, ok func() bool) {
+func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -38,7 +37,7 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func await[T any](t *testing.T, what string, ch <-chan T) T {
+func await[T any](t testing.TB, what string, ch <-chan T) T {
 	t.Helper()
 	select {
 	case v := <-ch:
@@ -72,6 +71,7 @@ func listen(t testing.TB, change func(*rtc.Config)) *rtc.Endpoint {
 type peerOptions struct {
 	profiles []dtls.SRTPProtectionProfile
 	tcpOnly  bool
+	reports  bool // wait for a sender report, which takes a second
 }
 
 // newPeer makes a peer connection of another make.
@@ -180,5 +180,3 @@ func view(t testing.TB, pc *webrtc.PeerConnection) {
 		}
 	}
 }
-
-var loopback = netip.MustParseAddr("127.0.0.1")

@@ -1,0 +1,144 @@
+package rtc_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/pion/webrtc/v4"
+
+	"github.com/lectern/lectern/internal/rtc"
+)
+
+// fragmentOf cuts the ICE fragment out of a description.
+func fragmentOf(sdp string) string {
+	var b strings.Builder
+	for _, l := range strings.Split(sdp, "\r\n") {
+		for _, p := range []string{"a=group:", "a=ice-options:", "m=", "a=mid:", "a=ice-ufrag:", "a=ice-pwd:", "a=candidate:", "a=end-of-candidates"} {
+			if strings.HasPrefix(l, p) {
+				b.WriteString(l + "\r\n")
+			}
+		}
+	}
+	return b.String()
+}
+
+// merge puts the credentials and candidates of a fragment into an answer.
+func merge(answer, frag string) string {
+	value := func(key string) string {
+		_, rest, _ := strings.Cut(frag, "a="+key+":")
+		v, _, _ := strings.Cut(rest, "\r\n")
+		return v
+	}
+	var b strings.Builder
+	for _, l := range strings.Split(strings.TrimSuffix(answer, "\r\n"), "\r\n") {
+		switch {
+		case strings.HasPrefix(l, "a=ice-ufrag:"):
+			l = "a=ice-ufrag:" + value("ice-ufrag")
+		case strings.HasPrefix(l, "a=ice-pwd:"):
+			l = "a=ice-pwd:" + value("ice-pwd")
+		case strings.HasPrefix(l, "o="):
+			f := strings.Fields(l)
+			l = fmt.Sprintf("o=- %s 2 IN IP4 0.0.0.0", f[1])
+		}
+		b.WriteString(l + "\r\n")
+	}
+	return b.String()
+}
+
+func testRestart(t *testing.T, o peerOptions) {
+	e := listen(t, nil)
+	v := newViewer(t, e, o)
+	before := v.s.ETag()
+	c := codecOf(t, v.s, "video/VP8")
+	b := e.NewBatch()
+	n := 0
+	write := func() {
+		b.Write(v.s, rtc.Header{PayloadType: c.PayloadType, SSRC: v.s.SSRC(rtc.Video), SequenceNumber: uint16(n)}, nil, payloadOf(n, 100))
+		b.Flush()
+		n++
+	}
+	write()
+	await(t, "a packet before the restart", v.packets[rtc.Video])
+
+	offer := makeOffer(t, v.pc, &webrtc.OfferOptions{ICERestart: true})
+	frag, tag, err := v.s.Restart([]byte(fragmentOf(offer)))
+	if err != nil {
+		t.Fatalf("Restart: %v", err)
+	}
+	if tag == before || tag != v.s.ETag() || !strings.HasPrefix(tag, `"`) {
+		t.Errorf("got tag %s, before it was %s", tag, before)
+	}
+	answer := merge(string(v.s.Answer()), string(frag))
+	if err := v.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
+		t.Fatalf("restart refused: %v\n%s", err, answer)
+	}
+	old := v.s.Stats().Remote
+	waitFor(t, "media after the restart", func() bool {
+		write()
+		return v.s.Stats().Remote != old && len(v.packets[rtc.Video]) > 0
+	})
+	waitFor(t, "the peer's connection", func() bool {
+		return v.pc.ICEConnectionState() == webrtc.ICEConnectionStateConnected
+	})
+	if !v.s.Connected() {
+		t.Error("session is not connected")
+	}
+}
+
+func TestRestart(t *testing.T) { testRestart(t, peerOptions{}) }
+
+func TestRestart_TCP(t *testing.T) { testRestart(t, peerOptions{tcpOnly: true}) }
+
+func TestRestart_Refused(t *testing.T) {
+	e := listen(t, nil)
+	v := newViewer(t, e, peerOptions{})
+	same := fragmentOf(v.pc.LocalDescription().SDP)
+	for name, frag := range map[string]string{
+		"empty":               "",
+		"no credentials":      "a=end-of-candidates\r\n",
+		"short password":      "a=ice-ufrag:abcd\r\na=ice-pwd:short\r\n",
+		"the old credentials": same,
+		"not a fragment":      "hello",
+	} {
+		var oe *rtc.OfferError
+		if _, _, err := v.s.Restart([]byte(frag)); !errors.As(err, &oe) {
+			t.Errorf("%s: got %v, want an OfferError", name, err)
+		}
+	}
+	if !v.s.Connected() {
+		t.Error("a refused restart ended the session")
+	}
+}
+
+func TestTrickle(t *testing.T) {
+	e := listen(t, nil)
+	pc := newPeer(t, peerOptions{})
+	view(t, pc)
+	sdp := makeOffer(t, pc, nil)
+	var bare strings.Builder
+	for _, l := range strings.SplitAfter(sdp, "\r\n") {
+		if !strings.HasPrefix(l, "a=candidate") {
+			bare.WriteString(l)
+		}
+	}
+	s := connectSDP(t, e, pc, bare.String(), rtc.View, rtc.SessionConfig{})
+	odd := "a=candidate:1 1 udp 2130706431 7f3a.local 5000 typ host\r\n" +
+		"a=candidate:2 1 sctp 2130706431 192.0.2.1 5000 typ host\r\n" +
+		"a=candidate:3 1 tcp 2130706431 192.0.2.1 9 typ host tcptype active\r\n" +
+		"a=candidate:nonsense\r\n"
+	if err := s.PatchTrickle([]byte(fragmentOf(sdp) + odd)); err != nil {
+		t.Errorf("PatchTrickle: %v", err)
+	}
+	if err := s.PatchTrickle([]byte("nonsense")); err == nil {
+		t.Error("a malformed fragment was taken")
+	}
+	waitFor(t, "connection", s.Connected)
+	if err := s.Close(nil); err != nil {
+		t.Error(err)
+	}
+	if err := s.PatchTrickle([]byte(fragmentOf(sdp))); err != rtc.ErrClosed {
+		t.Errorf("after Close: got %v, want ErrClosed", err)
+	}
+}
