@@ -120,7 +120,7 @@ func (in *inbound) rtcpLocked(packet []byte, arrival time.Time) {
 }
 
 // rtpLocked decrypts a packet and puts a repair into its place. It returns nil
-// for what carries no media.
+// for what is of no use.
 func (in *inbound) rtpLocked(packet []byte, arrival time.Time) (*rtp.Packet, *Codec) {
 	// A new buffer for each packet: it goes to readers of all kinds, which keep it.
 	plain, err := in.ctx.DecryptRTP(nil, packet, &in.wire.Header)
