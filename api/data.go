@@ -2,8 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
-	"io"
 	"log/slog"
 	"sync"
 
@@ -50,8 +48,7 @@ func (d *dataSide) take(ch *rtc.DataChannel) {
 	d.open++
 	// Ended by the peer, or by close.
 	d.serving.Go(func() {
-		err := d.session.Serve(d.ctx, channel{ch})
-		if err != nil && !errors.Is(err, io.EOF) && d.ctx.Err() == nil {
+		if err := d.session.Serve(d.ctx, ch); err != nil && d.ctx.Err() == nil {
 			d.log.Debug("data channel ended", slog.Any("err", err))
 		}
 		d.mu.Lock()
@@ -67,18 +64,4 @@ func (d *dataSide) close() {
 	d.mu.Unlock()
 	d.cancel()
 	d.serving.Wait()
-}
-
-// channel is a data channel with the errors that its reader knows.
-type channel struct{ *rtc.DataChannel }
-
-var _ datachannel.Channel = channel{}
-
-// ReadMessage reads the next message; io.ErrShortBuffer says that p is too small.
-func (c channel) ReadMessage(p []byte) (n int, isText bool, err error) {
-	n, isText, err = c.DataChannel.ReadMessage(p)
-	if errors.Is(err, rtc.ErrMessageTooLarge) {
-		err = io.ErrShortBuffer
-	}
-	return n, isText, err
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lectern/lectern/egress/whep"
+	"github.com/lectern/lectern/internal/rtc"
 	"github.com/lectern/lectern/room"
 	"github.com/lectern/lectern/room/access"
 	"github.com/lectern/lectern/storage"
@@ -46,8 +48,20 @@ func newGateway(t *testing.T, change func(*Config)) *gateway {
 			t.Error(err)
 		}
 	})
-	s, logged := bareServer(t, func(c *Config) { // closed before the hub: cleanups run backwards
+	endpoint, err := rtc.Listen(rtc.Config{Addr: "127.0.0.1:0", ConnectTimeout: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	viewers := whep.New(whep.Config{Endpoint: endpoint})
+	t.Cleanup(func() {
+		viewers.Close()
+		if err := endpoint.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	s, logged := bareServer(t, func(c *Config) { // closed before the rest: cleanups run backwards
 		c.Hub, c.Store, c.Recording = hub, store, true
+		c.Endpoint, c.WHEP = endpoint, viewers
 		c.FileLimit, c.RoomQuota = 1<<20, 1<<21
 		if change != nil {
 			change(c)

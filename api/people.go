@@ -160,35 +160,7 @@ func mayInvite(by access.Claims, req tokenRequest) bool {
 	return req.Room != access.AnyRoom && req.Role != access.Admin && by.MayModerate(req.Room)
 }
 
-// join makes a personal token out of an invitation that many hold: the same
-// rights and the same end, with a subject of its own. The subject is the member
-// id, so that without this all holders of one link would be one person.
-func (s *Server) join(c *gin.Context) error {
-	cl, err := s.claims(c)
-	if err != nil {
-		return err
-	}
-	var req struct {
-		Name string `json:"name"`
-	}
-	if err := readJSON(c, &req, true); err != nil {
-		return err
-	}
-	left := defaultTTL
-	if !cl.Expires.IsZero() {
-		left = cl.Expires.Sub(s.now())
-	}
-	name := cleanName(req.Name)
-	if name == "" {
-		name = cl.Name
-	}
-	// Rounded down: the new token must not outlive the invitation.
-	if left = left.Truncate(time.Second); left < time.Second {
-		return fail(http.StatusUnauthorized, codeExpired, "The token has expired.")
-	}
-	return s.sendToken(c, access.Claims{Name: name, Room: cl.Room, Role: cl.Role}, left)
-}
-
+// sendToken answers with a new token.
 func (s *Server) sendToken(c *gin.Context, cl access.Claims, d time.Duration) error {
 	token, err := s.cfg.Authority.Issue(cl, d)
 	if err != nil {

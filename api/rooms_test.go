@@ -174,27 +174,6 @@ func TestTokens_GiveNobodyMoreThanTheyHave(t *testing.T) {
 	}
 }
 
-func TestJoin_MakesOnePersonOfEach(t *testing.T) {
-	g := newGateway(t, nil)
-	invitation := g.token("algebra", access.Student)
-	var first, second, me meView
-	g.want(200, g.call(invitation, "GET", "/api/me", nil), &me)
-	var a, b tokenView
-	g.want(201, g.call(invitation, "POST", "/api/join", map[string]string{"name": " Bo\n "}), &a)
-	g.want(201, g.call(invitation, "POST", "/api/join", nil), &b)
-	g.want(200, g.call(a.Token, "GET", "/api/me", nil), &first)
-	g.want(200, g.call(b.Token, "GET", "/api/me", nil), &second)
-	if first.Subject == second.Subject || first.Subject == me.Subject {
-		t.Error("two holders of one invitation are one person")
-	}
-	if first.Role != access.Student || first.Room != "algebra" || first.Name != "Bo" || second.Name != "Ada" {
-		t.Errorf("got %+v and %+v", first, second)
-	}
-	if first.Expires.After(*me.Expires) {
-		t.Errorf("the token lives until %v, its invitation until %v", first.Expires, me.Expires)
-	}
-}
-
 func TestFiles_AreSharedAndFetchedInRanges(t *testing.T) {
 	g := newGateway(t, nil)
 	student, other := g.token("algebra", access.Student), g.token("physics", access.Student)

@@ -68,7 +68,6 @@ func (s *Server) apiRoutes(e *gin.Engine) {
 	g := e.Group("/api")
 	g.GET("/info", s.handle(s.info))
 	g.GET("/me", s.handle(s.me))
-	g.POST("/join", limit, s.handle(s.join))
 	g.POST("/tokens", limit, s.handle(s.issueToken))
 	g.GET("/rooms", s.handle(s.listRooms))
 	g.GET("/rooms/:room", s.handle(s.getRoom))
