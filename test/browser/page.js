@@ -48,6 +48,28 @@
       });
     });
 
+  // The data channels, made before the offer; see docs/PROTOCOL.md.
+  const talk = (s) => {
+    s.events = [];
+    s.answers = new Map();
+    s.files = new Map();
+    s.chat = s.pc.createDataChannel("chat", { ordered: true, protocol: "lectern.v1" });
+    s.share = s.pc.createDataChannel("files", { ordered: true, protocol: "lectern.v1" });
+    s.share.binaryType = "arraybuffer";
+    s.chat.onmessage = ({ data }) => {
+      const m = JSON.parse(data);
+      if (m.type === "welcome") s.welcome = m;
+      else if (m.type === "ok" || m.type === "error") s.answers.get(m.ref)?.(m);
+      else if (m.seq) s.events.push(m);
+    };
+    s.share.onmessage = ({ data }) => {
+      if (typeof data === "string") {
+        const m = JSON.parse(data);
+        s.files.get(m.id)?.(m);
+      }
+    };
+  };
+
   const signal = async (s, url, token, headers = {}) => {
     await s.pc.setLocalDescription(await s.pc.createOffer());
     let offer = s.pc.localDescription.sdp;
@@ -101,6 +123,7 @@
 
   T.watch = async ({ url, token, wait = false }) => {
     const s = { pc: new RTCPeerConnection(), media: new MediaStream() };
+    talk(s);
     s.pc.addTransceiver("video", { direction: "recvonly" });
     s.pc.addTransceiver("audio", { direction: "recvonly" });
     const video = document.createElement("video");
@@ -132,6 +155,78 @@
       }
     }
     return out;
+  };
+
+  const open = (ch) => (ch.readyState === "open" ? Promise.resolve() : new Promise((r) => (ch.onopen = r)));
+
+  T.hello = async (id, name, since = 0, key = crypto.randomUUID()) => {
+    const s = T.sessions[id];
+    await open(s.chat);
+    s.chat.send(JSON.stringify({ type: "hello", name, since, key }));
+    while (!s.welcome) await new Promise((r) => setTimeout(r, 20));
+    return s.welcome;
+  };
+
+  T.say = (id, text, ref = crypto.randomUUID()) =>
+    new Promise((done) => {
+      const s = T.sessions[id];
+      s.answers.set(ref, done);
+      s.chat.send(JSON.stringify({ type: "say", ref, text }));
+    });
+
+  T.said = (id) => T.sessions[id].events.filter((e) => e.type === "say").map((e) => [e.seq, e.from, e.text]);
+  T.seqs = (id) => T.sessions[id].events.map((e) => e.seq);
+
+  const hex = (b) => [...new Uint8Array(b)].map((x) => x.toString(16).padStart(2, "0")).join("");
+
+  // Puts a file of noise made from seed; breaks the connection after breakAt bytes.
+  T.put = async (id, { file, size, seed, breakAt = 0, wrong = false }) => {
+    const s = T.sessions[id];
+    await open(s.share);
+    const data = new Uint8Array(size);
+    for (let i = 0, x = seed; i < size; i++) {
+      x = (x * 1103515245 + 12345) & 0x7fffffff;
+      data[i] = x >> 16;
+    }
+    const sha256 = hex(await crypto.subtle.digest("SHA-256", data));
+    if (wrong) data[size >> 1] ^= 1;
+    return new Promise((done) => {
+      let transfer, offset, acked, window, from;
+      const push = () => {
+        while (transfer && offset < size && offset < acked + window && s.share.bufferedAmount < 4 << 20) {
+          const part = data.subarray(offset, Math.min(offset + 65536, size, acked + window));
+          const msg = new Uint8Array(8 + part.length);
+          new DataView(msg.buffer).setUint32(0, transfer);
+          new DataView(msg.buffer).setUint32(4, offset);
+          msg.set(part, 8);
+          s.share.send(msg);
+          offset += part.length;
+        }
+      };
+      s.share.bufferedAmountLowThreshold = 1 << 20;
+      s.share.onbufferedamountlow = push;
+      s.files.set(file, (m) => {
+        if (m.type === "go") {
+          ({ transfer, offset, window } = m);
+          acked = from = offset;
+          push();
+        } else if (m.type === "ack") {
+          acked = m.offset;
+          if (breakAt && acked >= breakAt) {
+            s.pc.close();
+            return done({ type: "broken", offset: acked });
+          }
+          push();
+        } else done({ ...m, from, sha256 });
+      });
+      s.share.send(JSON.stringify({ type: "put", id: file, name: `${file}.bin`, size, sha256, media_type: "application/octet-stream" }));
+    });
+  };
+
+  T.fetch = async (url, token) => {
+    const r = await fetch(url, { headers: { Authorization: `Bearer ${token}` } });
+    const b = await r.arrayBuffer();
+    return { status: r.status, size: b.byteLength, sha256: hex(await crypto.subtle.digest("SHA-256", b)) };
   };
 
   // A microphone that is unplugged: no packets, no jump in the timestamps.
