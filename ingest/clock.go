@@ -25,10 +25,11 @@ const (
 	earlyWindow  = 10 * time.Second
 	recentWindow = 500 * time.Millisecond
 
-	// The first report of a track may say that it is this late, but not early.
-	plausibleLate  = 800 * time.Millisecond
-	plausibleEarly = 150 * time.Millisecond
-	betterBy       = 50 * time.Millisecond
+	// The first report of a track may say that the delays of two tracks, from
+	// capture to arrival, differ by this much. Later ones must make a packet's
+	// lateness smaller by betterBy at least, or are slewed to.
+	plausible = 800 * time.Millisecond
+	betterBy  = 50 * time.Millisecond
 
 	recheckAfter = 1500 * time.Millisecond
 )
@@ -177,18 +178,19 @@ func (c *Clock) renumber(ts uint32, at time.Duration) {
 
 // step moves the track on the timeline by d at once.
 func (c *Clock) step(d time.Duration) {
-	c.shift(d)
+	c.off += d
+	c.goal += d
 	c.ntpOff += d
 	c.early.shift(d)
 	c.recent.shift(d)
+	c.jump, c.stall = true, false
 }
 
-// shift is a step that leaves what is known of NTP and arrival as it is.
-func (c *Clock) shift(d time.Duration) {
-	c.off += d
-	c.goal += d
-	c.jump = true
-	c.stall = false
+// jumpToGoal is a step to the goal. What is known of NTP and arrival stays as it is.
+func (c *Clock) jumpToGoal() {
+	c.off, c.jump, c.stall = c.goal, true, false
+	c.early = envelope{width: earlyWindow}
+	c.early.add(c.arrival, c.recent.min())
 }
 
 // emit lets p out. A jump is marked where an access unit begins, never within.

@@ -105,34 +105,35 @@ func (c *Clock) SenderReport(ntp time.Time, ts uint32) {
 		return
 	}
 	ntpOff := ntp.Sub(c.t.ref) - media
-	delta := ntpOff + c.t.base - c.off
-	late := c.level()
+	// What matters is the change against where the track is going already.
+	delta := ntpOff + c.t.base - c.goal
+	late := c.recent.min() - c.goal
 	if n := len(c.held); n > 0 {
-		late = c.lateness(c.held[n-1])
+		late = c.lateness(c.held[n-1]) + c.off - c.goal
 	}
 	first := !c.reported
+	if early := late - delta; first && early < -maxSlew && early > -plausible {
+		// The picture, slow to encode, has set the clock: all move back.
+		c.t.move(early)
+		delta += early
+	}
 	c.reported, c.ntpOff = true, ntpOff
-	switch {
-	case delta <= maxSlew && delta >= -maxSlew:
-		c.goal = c.off + delta
-	case !plausible(late, late-delta, first):
+	small := delta <= maxSlew && delta >= -maxSlew
+	if !small && !credible(late, late-delta, first) {
 		// The sender's clock was set. The other tracks will say so as well.
 		c.t.base -= delta
-		c.goal = c.off
-	case delta > 0:
-		c.goal = c.off
-		c.shift(delta)
-		c.early = envelope{width: earlyWindow}
-		c.early.add(c.arrival, c.recent.min())
-	default:
-		c.goal = c.off + delta
+		return
+	}
+	c.goal += delta
+	if c.goal-c.off > maxSlew {
+		c.jumpToGoal()
 	}
 }
 
-// plausible says whether arrival bears out a correction that changes how late
+// credible says whether arrival bears out a correction that changes how late
 // the packets are from before to after.
-func plausible(before, after time.Duration, first bool) bool {
-	if first && after > -plausibleEarly && after < plausibleLate {
+func credible(before, after time.Duration, first bool) bool {
+	if first && after > -maxSlew && after < plausible {
 		return true
 	}
 	return max(after, -after)+betterBy < max(before, -before)

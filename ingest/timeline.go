@@ -86,11 +86,15 @@ func (t *Timeline) trim(now time.Duration) {
 			off, any = late, true
 		}
 	}
-	step := min(max(off/trimShare, -trimMost), trimMost)
-	t.base += step
+	t.move(min(max(off/trimShare, -trimMost), trimMost))
+}
+
+// move sets the sender's NTP clock elsewhere on the stream; the tracks follow.
+func (t *Timeline) move(by time.Duration) {
+	t.base += by
 	for _, c := range t.clocks {
 		if c.reported {
-			c.goal += step
+			c.goal += by
 		}
 	}
 }
