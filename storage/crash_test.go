@@ -212,7 +212,7 @@ func TestResume_GoesOnInNewFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := videoClip(t, stream.VP8, "320x180", 1)
-	back := max(0, time.Until(m.EndedAt)+time.Second) // the child's media ran ahead of its clock
+	back := m.EndedAt.Sub(st.Origin()) + time.Second // the child's media ran ahead of its clock
 	newFeeder(t, pub, stream.VP8).clip(c, back)
 	eventually(t, "frames", func() bool {
 		ts := rec.Manifest().Tracks

@@ -71,9 +71,9 @@ func (r *Recording) complete() error {
 	errs := []error{r.events.close(), r.syncFiles()}
 	r.mu.Lock()
 	r.man.State = StateComplete
-	r.man.DurationMS = ms(r.endAt)
-	r.man.EndedAt = r.begin.Add(r.endAt)
 	r.man.Tracks = slices.DeleteFunc(r.man.Tracks, func(t TrackInfo) bool { return t.Frames == 0 })
+	r.man.DurationMS = max(ms(r.endAt), r.man.mediaEnd())
+	r.man.EndedAt = r.begin.Add(time.Duration(r.man.DurationMS * float64(time.Millisecond)))
 	r.changed = true
 	r.mu.Unlock()
 	errs = append(errs, r.saveManifest())
@@ -228,6 +228,15 @@ func (s *Store) checkFree() error {
 
 func isDiskFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, ErrDiskFull)
+}
+
+// mediaEnd is where the last track ends, in ms on the timeline.
+func (m *Manifest) mediaEnd() float64 {
+	end := 0.0
+	for _, t := range m.Tracks {
+		end = max(end, t.OffsetMS+t.DurationMS)
+	}
+	return end
 }
 
 // size is the bytes of all media and shared files.

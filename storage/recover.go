@@ -81,12 +81,11 @@ func (s *Store) indexed(ctx context.Context) (map[string]bool, error) {
 // recoverFolder finishes a recording if a crash left it open, and enters it
 // into the catalogue.
 func (s *Store) recoverFolder(ctx context.Context, id string) error {
-	m, err := s.readManifest(id)
-	if err == nil && m.State != StateRecording {
+	m, lost := s.readManifest(id)
+	if lost == nil && m.State != StateRecording {
 		return s.index(ctx, m)
 	}
-	if err != nil {
-		s.log.Warn("manifest lost, rebuilt from the files", "recording", id, "err", err)
+	if lost != nil {
 		m = &Manifest{Version: ManifestVersion, ID: id, Writer: s.cfg.Writer}
 		m.Room, m.StartedAt = splitID(id)
 	}
@@ -99,14 +98,17 @@ func (s *Store) recoverFolder(ctx context.Context, id string) error {
 	if err := recoverTracks(root, m); err != nil {
 		return err
 	}
+	if lost != nil && len(m.Tracks) == 0 {
+		return lost // nothing to rebuild it from
+	}
+	if lost != nil {
+		s.log.Warn("manifest rebuilt from the files", "recording", id, "err", lost)
+	}
 	if err := cutLastLine(root, eventsFile); err != nil {
 		return err
 	}
 	m.State = StateRecovered
-	m.DurationMS = 0
-	for _, t := range m.Tracks {
-		m.DurationMS = max(m.DurationMS, t.OffsetMS+t.DurationMS)
-	}
+	m.DurationMS = m.mediaEnd()
 	m.EndedAt = m.StartedAt.Add(time.Duration(m.DurationMS * float64(time.Millisecond)))
 	m.Gaps = cutGaps(m.Gaps)
 	if m.Files == nil {
