@@ -25,14 +25,13 @@ import (
 // DefaultMaxSessions is the bound on WHIP and on WHEP sessions of one room.
 const DefaultMaxSessions = 1000
 
-// Config is what a Server is made of. Hub, Authority, Store, Playback, WHIP and
-// WHEP are needed; the caller closes them, after the Server.
+// Config is what a Server is made of. Hub, Authority, Store, Endpoint and WHEP
+// are needed; the caller closes them, after the Server.
 type Config struct {
 	Hub       *room.Hub
 	Authority *access.Authority
 	Store     *storage.Store
 	// PLAYBACK
-	// WHIP
 	WHEP     *whep.Server
 	Endpoint *rtc.Endpoint   // for metrics; may be nil
 	Renderer *transcode.Pool // for metrics and reasons; nil: no ffmpeg
@@ -82,7 +81,7 @@ type Server struct {
 
 // New returns a Server. The caller must Close it.
 func New(cfg Config) (*Server, error) {
-	if cfg.Hub == nil || cfg.Authority == nil || cfg.Store == nil || cfg.WHEP == nil {
+	if cfg.Hub == nil || cfg.Authority == nil || cfg.Store == nil || cfg.Endpoint == nil || cfg.WHEP == nil {
 		return nil, errors.New("api: incomplete configuration")
 	}
 	if cfg.Log == nil {

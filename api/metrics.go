@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/lectern/lectern/ingest/whip"
 	"github.com/lectern/lectern/room"
 )
 
@@ -28,6 +29,7 @@ type descriptions struct {
 	rooms, people, sessions, sessionsTotal, players, viewers   *prometheus.Desc
 	streams, recordings, events, units, bytes, dropped         *prometheus.Desc
 	keyframes, readers, rtcPackets, rtcDropped, rtcMessages    *prometheus.Desc
+	lost, repaired                                             *prometheus.Desc
 	rtcSessions, renditions, children, childrenDied, waitingUp *prometheus.Desc
 }
 
@@ -74,6 +76,8 @@ func describeMetrics() descriptions {
 		dropped:       d("stream_dropped_units_total", "Units that slow readers lost.", "room", "stream"),
 		keyframes:     d("stream_keyframe_requests_total", "Keyframe requests that reached publishers.", "room", "stream"),
 		readers:       d("stream_readers", "Readers of a stream inside the gateway.", "room", "stream"),
+		lost:          d("publisher_lost_packets", "RTP packets that the present publisher sent in vain.", "room", "stream"),
+		repaired:      d("publisher_repaired_packets", "RTP packets that the present publisher had to send again.", "room", "stream"),
 		rtcSessions:   d("rtc_sessions", "Peer connections open."),
 		rtcPackets:    d("rtc_packets_sent_total", "RTP packets sent to viewers."),
 		rtcMessages:   d("rtc_messages_sent_total", "UDP messages that they went out in."),
@@ -126,7 +130,27 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(m.descs.sessions, live, string(w))
 		ch <- counter(m.descs.sessionsTotal, ever, string(w))
 	}
+	m.collectPublishers(ch)
 	m.collectParts(ch)
+}
+
+// collectPublishers reports how well the packets of publishers arrive.
+func (m *metrics) collectPublishers(ch chan<- prometheus.Metric) {
+	seen := make(map[string]bool)
+	for _, sess := range m.s.sessions.all(wayWHIP) {
+		p, ok := sess.peer.(*whip.Session)
+		if name := sess.room + "/" + sess.slot; !ok || seen[name] {
+			continue // of two sessions in a takeover one is enough
+		} else {
+			seen[name] = true
+		}
+		st := p.Stats()
+		for d, n := range map[*prometheus.Desc]uint64{
+			m.descs.lost: st.Audio.Lost + st.Video.Lost, m.descs.repaired: st.Audio.Repaired + st.Video.Repaired,
+		} {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), sess.room, sess.slot)
+		}
+	}
 }
 
 // totals are sums over all rooms.
@@ -179,13 +203,11 @@ func (m *metrics) collectStreams(ch chan<- prometheus.Metric, r *room.Room, snap
 
 // collectParts reports the parts below that count for themselves.
 func (m *metrics) collectParts(ch chan<- prometheus.Metric) {
-	if e := m.s.cfg.Endpoint; e != nil {
-		st := e.Stats()
-		ch <- prometheus.MustNewConstMetric(m.descs.rtcSessions, prometheus.GaugeValue, float64(st.Sessions))
-		ch <- counter(m.descs.rtcPackets, st.PacketsSent)
-		ch <- counter(m.descs.rtcMessages, st.MessagesSent)
-		ch <- counter(m.descs.rtcDropped, st.PacketsDropped)
-	}
+	st := m.s.cfg.Endpoint.Stats()
+	ch <- prometheus.MustNewConstMetric(m.descs.rtcSessions, prometheus.GaugeValue, float64(st.Sessions))
+	ch <- counter(m.descs.rtcPackets, st.PacketsSent)
+	ch <- counter(m.descs.rtcMessages, st.MessagesSent)
+	ch <- counter(m.descs.rtcDropped, st.PacketsDropped)
 	if p := m.s.cfg.Renderer; p != nil {
 		st := p.Stats()
 		ch <- prometheus.MustNewConstMetric(m.descs.renditions, prometheus.GaugeValue, float64(st.Renditions))

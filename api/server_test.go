@@ -18,6 +18,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/lectern/lectern/egress/whep"
+	"github.com/lectern/lectern/internal/rtc"
 	"github.com/lectern/lectern/room"
 	"github.com/lectern/lectern/room/access"
 	"github.com/lectern/lectern/storage"
@@ -52,7 +53,7 @@ func bareServer(t *testing.T, change func(*Config)) (*Server, *logBuffer) {
 	}
 	logged := new(logBuffer)
 	cfg := Config{
-		Hub: new(room.Hub), Authority: auth, Store: new(storage.Store), WHEP: new(whep.Server),
+		Hub: new(room.Hub), Authority: auth, Store: new(storage.Store), Endpoint: new(rtc.Endpoint), WHEP: new(whep.Server),
 		Log: slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Pages: fstest.MapFS{
 			"index.html":       {Data: []byte("<!doctype html><title>Lectern</title>")},

@@ -232,16 +232,22 @@ func (r *registry) accepting() bool {
 	return !r.stopped
 }
 
-// endAll closes the sessions of one way and waits for their end or that of ctx.
-func (r *registry) endAll(ctx context.Context, w way) error {
+// all returns the sessions of one way.
+func (r *registry) all(w way) []*session {
 	r.mu.Lock()
-	var all []*session
+	defer r.mu.Unlock()
+	var list []*session
 	for _, s := range r.byID {
 		if s.way == w {
-			all = append(all, s)
+			list = append(list, s)
 		}
 	}
-	r.mu.Unlock()
+	return list
+}
+
+// endAll closes the sessions of one way and waits for their end or that of ctx.
+func (r *registry) endAll(ctx context.Context, w way) error {
+	all := r.all(w)
 	// At once rather than one by one: a peer that is gone may take its time to
 	// be told so.
 	var closing sync.WaitGroup

@@ -250,7 +250,7 @@ func (s *Server) patch(e *endpoint) handler {
 			return fail(http.StatusPreconditionFailed, "stale_etag", "The ICE session has been restarted since.")
 		}
 		if err := sess.peer.PatchTrickle(frag); err != nil {
-			return patchError(sess, err)
+			return patchError(err)
 		}
 		c.Status(http.StatusNoContent)
 		return nil
@@ -260,21 +260,24 @@ func (s *Server) patch(e *endpoint) handler {
 func restartICE(c *gin.Context, sess *session, frag []byte) error {
 	answer, etag, err := sess.peer.Restart(frag)
 	if err != nil {
-		return patchError(sess, err)
+		return patchError(err)
 	}
 	c.Header("ETag", quoteTag(etag))
 	c.Data(http.StatusOK, typeSDPFrag, answer)
 	return nil
 }
 
-// patchError tells a session that ended meanwhile from a bad fragment.
-func patchError(sess *session, err error) error {
-	select {
-	case <-sess.peer.Done():
+// patchError tells a session that has ended meanwhile, or has not begun, from a
+// bad fragment.
+func patchError(err error) error {
+	switch {
+	case errors.Is(err, rtc.ErrClosed):
 		return fail(http.StatusNotFound, "no_such_session", "The session has ended.")
-	default:
-		return fmt.Errorf("patching session: %w", err)
+	case errors.Is(err, rtc.ErrNotConnected):
+		return failLater(http.StatusConflict, "not_connected",
+			"The session has not been connected yet, so that there is nothing to restart.", time.Second)
 	}
+	return fmt.Errorf("patching session: %w", err)
 }
 
 // classifySignalling maps the refusals of an offer or a fragment; nil for

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,16 +46,20 @@ func newForeign(t *testing.T, g *gateway, token string, publishes bool) *foreign
 		live: make(chan struct{}), gone: make(chan struct{}), lines: make(chan string, 256),
 	}
 	t.Cleanup(func() { _ = pc.GracefulClose() })
+	up, over := sync.OnceFunc(func() { close(f.live) }), sync.OnceFunc(func() { close(f.gone) })
 	pc.OnConnectionStateChange(func(st webrtc.PeerConnectionState) {
-		if st == webrtc.PeerConnectionStateConnected {
-			close(f.live)
+		switch st {
+		case webrtc.PeerConnectionStateConnected:
+			up()
+		case webrtc.PeerConnectionStateClosed, webrtc.PeerConnectionStateFailed:
+			over()
 		}
 	})
 	if f.chat, err = pc.CreateDataChannel("chat", &webrtc.DataChannelInit{Protocol: ptr(datachannel.Protocol)}); err != nil {
 		t.Fatal(err)
 	}
 	f.chat.OnMessage(func(m webrtc.DataChannelMessage) { f.lines <- string(m.Data) })
-	f.chat.OnClose(func() { close(f.gone) })
+	f.chat.OnClose(over)
 	for _, codec := range []string{webrtc.MimeTypeOpus, webrtc.MimeTypeVP8} {
 		if publishes {
 			track, err := webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: codec}, codec[:5], "foreign")
@@ -286,7 +291,11 @@ func TestSession_RestartsICE(t *testing.T) {
 		f.open("/whep/algebra", "Prefer", "wait")
 		f.await(f.live, "the connection")
 		frag := fragment(string(f.offer(&webrtc.OfferOptions{ICERestart: true})))
-		resp := f.patch(frag, typeSDPFrag, "If-Match", match)
+		var resp *http.Response
+		g.eventually("the session is connected on this side too", func() bool {
+			resp = f.patch(frag, typeSDPFrag, "If-Match", match)
+			return resp.StatusCode != 409
+		})
 		if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != typeSDPFrag {
 			t.Fatalf("got %d %s", resp.StatusCode, resp.Header.Get("Content-Type"))
 		}
@@ -414,6 +423,63 @@ func TestSignalling_DescribesItself(t *testing.T) {
 		if resp := g.call("", "PUT", path, nil); resp.StatusCode != 405 || resp.Header.Get("Allow") == "" {
 			t.Errorf("PUT %s: got %d, Allow %q", path, resp.StatusCode, resp.Header.Get("Allow"))
 		}
+	}
+}
+
+func TestWHIP_PublisherBeginsAndEndsAClass(t *testing.T) {
+	g := newGateway(t, nil)
+	teacher := g.token("algebra", access.Teacher)
+	f := newForeign(t, g, teacher, true)
+	if resp := f.open("/whip/algebra"); resp.StatusCode != 201 || !strings.HasPrefix(f.location, "/whip/algebra/session/") {
+		t.Fatalf("got %d, Location %q", resp.StatusCode, f.location)
+	}
+	f.await(f.live, "the connection")
+	var view roomView
+	g.want(200, g.call(teacher, "GET", "/api/rooms/algebra", nil), &view)
+	if view.State != room.StateLive || view.Class.Origin != room.OriginWHIP || !view.Streams[0].Live {
+		t.Errorf("got room %+v", view)
+	}
+	second := newForeign(t, g, g.token("algebra", access.Teacher), true)
+	if p := problemIn(t, second.open("/whip/algebra/main")); p.Status != 409 || p.Code != "slot_taken" {
+		t.Errorf("a second publisher: got %+v", p)
+	}
+	screen := newForeign(t, g, second.token, true)
+	if resp := screen.open("/whip/algebra/screen"); resp.StatusCode != 201 {
+		t.Errorf("a second stream: got %d", resp.StatusCode)
+	}
+	g.want(200, g.call(screen.token, "DELETE", screen.location, nil), nil)
+	g.want(200, g.call(teacher, "DELETE", f.location, nil), nil)
+	g.want(200, g.call(teacher, "GET", "/api/rooms/algebra", nil), &view)
+	if view.State != room.StateIdle {
+		t.Errorf("got state %s after DELETE", view.State)
+	}
+	f.await(f.gone, "the end of the session at the publisher")
+}
+
+func TestWHIP_SamePersonTakesOverAndLostPublisherHasGrace(t *testing.T) {
+	g := newGateway(t, nil)
+	teacher := g.token("algebra", access.Teacher)
+	first, second := newForeign(t, g, teacher, true), newForeign(t, g, teacher, true)
+	first.open("/whip/algebra")
+	first.await(first.live, "the connection")
+	if resp := second.open("/whip/algebra"); resp.StatusCode != 201 {
+		t.Fatalf("the same person again: got %d", resp.StatusCode)
+	}
+	first.await(first.gone, "the end of the first session")
+	g.want(404, g.call(teacher, "DELETE", first.location, nil), nil)
+	second.await(second.live, "the second connection")
+	if err := second.PeerConnection.Close(); err != nil {
+		t.Fatal(err)
+	}
+	states := map[string]bool{}
+	g.eventually("the class ends after its grace", func() bool {
+		var view roomView
+		g.want(200, g.call(teacher, "GET", "/api/rooms/algebra", nil), &view)
+		states[view.State] = true
+		return view.State == room.StateIdle
+	})
+	if !states[room.StateInterrupted] {
+		t.Errorf("a lost publisher ended the class at once: %v", states)
 	}
 }
 
