@@ -71,6 +71,8 @@ func listen(t testing.TB, change func(*rtc.Config)) *rtc.Endpoint {
 type peerOptions struct {
 	profiles []dtls.SRTPProtectionProfile
 	tcpOnly  bool
+	ipv6     bool
+	socket   net.PacketConn // instead of own ones
 	reports  bool // wait for a sender report, which takes a second
 }
 
@@ -91,13 +93,19 @@ func newPeer(t testing.TB, o peerOptions) *webrtc.PeerConnection {
 	var se webrtc.SettingEngine
 	se.SetIncludeLoopbackCandidate(true)
 	se.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
-	se.SetIPFilter(func(ip net.IP) bool { return ip.IsLoopback() && ip.To4() != nil })
+	se.SetIPFilter(func(ip net.IP) bool { return ip.IsLoopback() && (ip.To4() == nil) == o.ipv6 })
+	if o.socket != nil {
+		se.SetICEUDPMux(webrtc.NewICEUDPMux(nil, o.socket))
+	}
 	if o.profiles != nil {
 		se.SetSRTPProtectionProfiles(o.profiles...)
 	}
-	if o.tcpOnly {
+	switch {
+	case o.tcpOnly:
 		se.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeTCP4})
-	} else {
+	case o.ipv6:
+		se.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP6})
+	default:
 		se.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	}
 	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithInterceptorRegistry(registry), webrtc.WithSettingEngine(se)).

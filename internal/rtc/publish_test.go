@@ -2,6 +2,8 @@ package rtc_test
 
 import (
 	"bytes"
+	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -159,5 +161,170 @@ func TestPublish_PeerCloses(t *testing.T) {
 	<-s.Done()
 	if got := e.Stats().Sessions; got != 0 {
 		t.Errorf("got %d sessions, want 0", got)
+	}
+}
+
+func TestPublish_IPv6(t *testing.T) {
+	for _, addr := range []string{"[::1]:0", ":0"} {
+		socket, err := net.ListenPacket("udp6", "[::1]:0")
+		if err != nil {
+			t.Skip("no IPv6 here")
+		}
+		publishSomething(t, listen(t, func(c *rtc.Config) { c.Addr = addr }), peerOptions{ipv6: true, socket: socket})
+		_ = socket.Close()
+	}
+}
+
+func TestPublish_Repairs(t *testing.T) {
+	e := listen(t, nil)
+	pc := newPeer(t, peerOptions{})
+	video := addTrack(t, pc, vp8)
+	var got received
+	s := connect(t, e, pc, rtc.Publish, rtc.SessionConfig{OnRTP: got.add})
+	waitFor(t, "connection", s.Connected)
+	const n = 20
+	waitFor(t, "peer's connection", func() bool { return pc.ConnectionState() == webrtc.PeerConnectionStateConnected })
+	send(t, video, n)
+	waitFor(t, "all packets", func() bool { return len(got.of("video/VP8")) == n })
+	nack := &rtcp.TransportLayerNack{SenderSSRC: s.SSRC(rtc.Video), MediaSSRC: s.RemoteSSRC(rtc.Video), Nacks: rtcp.NackPairsFromSequenceNumbers([]uint16{65533})}
+	if err := s.WriteRTCP([]rtcp.Packet{nack}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the repair", func() bool { return len(got.of("video/VP8")) > n })
+	all := got.of("video/VP8")
+	if first, again := all[3], all[n]; again.SequenceNumber != first.SequenceNumber || again.SSRC != first.SSRC || again.PayloadType != first.PayloadType || again.Timestamp != first.Timestamp || !bytes.Equal(again.Payload, first.Payload) {
+		t.Errorf("got repair\n%v, want\n%v", again, first)
+	}
+	if st := s.Stats(); st.Repairs != 1 {
+		t.Errorf("got %d repairs, want 1", st.Repairs)
+	}
+}
+
+func TestPublish_TransportFeedback(t *testing.T) {
+	e := listen(t, nil)
+	pc := newPeer(t, peerOptions{})
+	track, err := webrtc.NewTrackLocalStaticRTP(vp8, "video", "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sender, err := pc.AddTrack(track)
+	if err != nil {
+		t.Fatal(err)
+	}
+	feedback := make(chan *rtcp.TransportLayerCC, 100)
+	drain.Go(func() { // ended by closing pc
+		for {
+			pkts, _, err := sender.ReadRTCP()
+			if err != nil {
+				return
+			}
+			for _, p := range pkts {
+				if f, ok := p.(*rtcp.TransportLayerCC); ok {
+					feedback <- f
+				}
+			}
+		}
+	})
+	s := connect(t, e, pc, rtc.Publish, rtc.SessionConfig{})
+	waitFor(t, "connection", s.Connected)
+	waitFor(t, "peer's connection", func() bool { return pc.ConnectionState() == webrtc.PeerConnectionStateConnected })
+	send(t, track, 10)
+	if f := await(t, "feedback", feedback); f.PacketStatusCount == 0 || f.MediaSSRC != s.RemoteSSRC(rtc.Video) {
+		t.Errorf("got feedback %+v", f)
+	}
+}
+
+func TestPublish_WrongFingerprint(t *testing.T) {
+	e := listen(t, nil)
+	pc := newPeer(t, peerOptions{})
+	addTrack(t, pc, vp8)
+	sdp := makeOffer(t, pc, nil)
+	_, rest, _ := strings.Cut(sdp, "a=fingerprint:sha-256 ")
+	sum, _, _ := strings.Cut(rest, "\r\n")
+	sdp = strings.ReplaceAll(sdp, sum, strings.Repeat("00:", 31)+"00")
+	closed := make(chan error, 1)
+	s := connectSDP(t, e, pc, sdp, rtc.Publish, rtc.SessionConfig{
+		OnConnected: func() { t.Error("connected with the wrong certificate") },
+		OnClosed:    func(err error) { closed <- err },
+	})
+	if err := await(t, "the end", closed); !strings.Contains(err.Error(), rtc.ErrFingerprint.Error()) {
+		t.Errorf("got %v, want ErrFingerprint", err)
+	}
+	<-s.Done()
+}
+
+func TestSession_ConnectTimeout(t *testing.T) {
+	e := listen(t, func(c *rtc.Config) { c.ConnectTimeout = 50 * time.Millisecond })
+	pc := newPeer(t, peerOptions{})
+	addTrack(t, pc, vp8)
+	offer, err := rtc.ParseOffer([]byte(makeOffer(t, pc, nil)), rtc.Publish)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := e.NewSession(rtc.SessionConfig{Offer: offer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-s.Done()
+	if s.Err() != rtc.ErrConnectTimeout {
+		t.Errorf("got %v, want ErrConnectTimeout", s.Err())
+	}
+}
+
+// A peer that vanishes without a word must not stay for long.
+func TestSession_ConsentLost(t *testing.T) {
+	for _, lite := range []bool{false, true} {
+		e := listen(t, func(c *rtc.Config) { c.ConsentTimeout, c.ICELite = 400*time.Millisecond, lite })
+		socket, err := net.ListenPacket("udp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		pc := newPeer(t, peerOptions{socket: socket})
+		addTrack(t, pc, vp8)
+		s := connect(t, e, pc, rtc.Publish, rtc.SessionConfig{})
+		waitFor(t, "connection", s.Connected)
+		if err := socket.Close(); err != nil {
+			t.Fatal(err)
+		}
+		await(t, "the end", s.Done())
+		if s.Err() != rtc.ErrConsentLost {
+			t.Errorf("lite %v: got %v, want ErrConsentLost", lite, s.Err())
+		}
+	}
+}
+
+func TestEndpoint_CloseEndsSessions(t *testing.T) {
+	e, err := rtc.Listen(rtc.Config{Addr: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var offer *rtc.Offer
+	var sessions []*rtc.Session
+	for _, o := range []peerOptions{{}, {tcpOnly: true}} {
+		pc := newPeer(t, o)
+		addTrack(t, pc, vp8)
+		sdp := makeOffer(t, pc, nil)
+		s := connectSDP(t, e, pc, sdp, rtc.Publish, rtc.SessionConfig{})
+		waitFor(t, "connection", s.Connected)
+		sessions = append(sessions, s)
+		if offer, err = rtc.ParseOffer([]byte(sdp), rtc.Publish); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := e.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	for _, s := range sessions {
+		select {
+		case <-s.Done():
+		default:
+			t.Error("a session is still open")
+		}
+	}
+	if err := e.Close(); err != nil {
+		t.Errorf("second Close: %v", err)
+	}
+	if _, err := e.NewSession(rtc.SessionConfig{Offer: offer}); err == nil {
+		t.Error("NewSession after Close: got no error")
 	}
 }

@@ -62,6 +62,7 @@ func testRestart(t *testing.T, o peerOptions) {
 	write()
 	await(t, "a packet before the restart", v.packets[rtc.Video])
 
+	old := v.s.Stats().Remote
 	offer := makeOffer(t, v.pc, &webrtc.OfferOptions{ICERestart: true})
 	frag, tag, err := v.s.Restart([]byte(fragmentOf(offer)))
 	if err != nil {
@@ -74,7 +75,6 @@ func testRestart(t *testing.T, o peerOptions) {
 	if err := v.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
 		t.Fatalf("restart refused: %v\n%s", err, answer)
 	}
-	old := v.s.Stats().Remote
 	waitFor(t, "media after the restart", func() bool {
 		write()
 		return v.s.Stats().Remote != old && len(v.packets[rtc.Video]) > 0

@@ -79,6 +79,10 @@ type sessionCounters struct {
 	packetsReceived, bytesReceived, repairs, discarded atomic.Uint64
 }
 
+// consentEvery is how often the agent asks for consent; a few answers may be
+// lost before ConsentTimeout.
+const consentEvery = 2 * time.Second
+
 // NewSession answers the offer and starts the session: ICE, DTLS and SCTP go on
 // in the background until the session ends. The error is ErrClosed if the
 // endpoint is closed.
@@ -135,6 +139,7 @@ func (s *Session) newAgent(view *hostView) error {
 		// agent's own end must come later than ConnectTimeout, for it counts both
 		// from the start.
 		ice.WithDisconnectedTimeout(s.e.cfg.ConsentTimeout), ice.WithFailedTimeout(s.e.cfg.ConnectTimeout),
+		ice.WithKeepaliveInterval(min(consentEvery, s.e.cfg.ConsentTimeout/4)),
 	}
 	if s.e.tcp != nil {
 		networks = append(networks, ice.NetworkTypeTCP4, ice.NetworkTypeTCP6)
@@ -151,8 +156,8 @@ func (s *Session) newAgent(view *hostView) error {
 	return nil
 }
 
-// stateChanged follows consent: the agent asks every two seconds, and lack of
-// answers for ConsentTimeout shows as disconnected.
+// stateChanged follows consent: lack of answers for ConsentTimeout shows as
+// disconnected.
 func (s *Session) stateChanged(state ice.ConnectionState) {
 	switch state {
 	case ice.ConnectionStateDisconnected, ice.ConnectionStateFailed:
