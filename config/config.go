@@ -109,7 +109,8 @@ type Log struct {
 
 // Load reads the defaults, then path (if not empty), then the variables of
 // environ ("KEY=value"), then flags (by dotted key). It reports every unknown
-// key and every wrong value at once.
+// key of the file and every wrong value at once. Variables that name no key are
+// ignored: UnknownVariables tells which.
 func Load(path string, environ []string, flags map[string]any) (Config, error) {
 	k := koanf.New(".")
 	if err := k.Load(rawbytes.Provider(Default), parser{}); err != nil {
@@ -122,9 +123,12 @@ func Load(path string, environ []string, flags map[string]any) (Config, error) {
 		}
 	}
 	fromEnv := env.Provider(".", env.Opt{
-		Prefix:        envPrefix,
-		EnvironFunc:   func() []string { return environ },
-		TransformFunc: func(key, value string) (string, any) { return envKey(known, key), value },
+		Prefix:      envPrefix,
+		EnvironFunc: func() []string { return environ },
+		TransformFunc: func(name, value string) (string, any) {
+			key, _ := envKey(known, name) // koanf leaves out the empty key
+			return key, value
+		},
 	})
 	if err := k.Load(fromEnv, nil); err != nil {
 		return Config{}, fmt.Errorf("read environment: %w", err)
@@ -158,15 +162,32 @@ func decoder(c *Config) *mapstructure.DecoderConfig {
 }
 
 // envKey finds the key that a variable names: LECTERN_HTTP_ADDR is http.addr.
-// An unknown variable stays as it is, and is reported as such.
-func envKey(known []string, name string) string {
+func envKey(known []string, name string) (key string, ok bool) {
 	want := strings.ToLower(strings.TrimPrefix(name, envPrefix))
 	for _, k := range known {
 		if strings.ReplaceAll(k, ".", "_") == want {
-			return k
+			return k, true
 		}
 	}
-	return name
+	return "", false
+}
+
+// UnknownVariables returns the names of those variables of environ that look
+// like settings and are none. Others may have named them so for their own use:
+// they are no error, but worth a word.
+func UnknownVariables(environ []string) []string {
+	k := koanf.New(".")
+	if err := k.Load(rawbytes.Provider(Default), parser{}); err != nil {
+		return nil // Load says so
+	}
+	var names []string
+	for _, kv := range environ {
+		name, _, _ := strings.Cut(kv, "=")
+		if _, ok := envKey(k.Keys(), name); strings.HasPrefix(name, envPrefix) && !ok {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func unknownKeys(known, got []string) error {

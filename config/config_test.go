@@ -40,8 +40,12 @@ func TestLoad_FlagsBeatEnvironmentBeatsFile(t *testing.T) {
 
 func TestLoad_ReportsAllThatIsWrong(t *testing.T) {
 	path := write(t, "http: {adr: ':1'}\nspeed: 3\n")
-	_, err := config.Load(path, []string{"LECTERN_NONSENSE=1"}, nil)
-	for _, want := range []string{"http.adr", "speed", "LECTERN_NONSENSE"} {
+	environ := []string{"LECTERN_NONSENSE=1", "LECTERN_HTTP_ADDR=:1", "OTHER=1"}
+	if got := config.UnknownVariables(environ); len(got) != 1 || got[0] != "LECTERN_NONSENSE" {
+		t.Errorf("got unknown variables %v", got)
+	}
+	_, err := config.Load(path, environ, nil)
+	for _, want := range []string{"http.adr", "speed"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got error %v, want it to name %s", err, want)
 		}

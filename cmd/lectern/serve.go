@@ -44,6 +44,9 @@ func (c serveCmd) Run(ctx context.Context, io std) error {
 	if err != nil {
 		return err
 	}
+	for _, name := range config.UnknownVariables(io.environ) {
+		log.Warn("variable names no setting", "variable", name)
+	}
 	if err := os.MkdirAll(cfg.Data.Dir, 0o700); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
