@@ -48,6 +48,8 @@ type builder interface {
 	// starts says whether a payload can be the first of an access unit.
 	// boundary is true if it is known to follow the end of another.
 	starts(payload []byte, boundary bool) bool
+	// skip looks at a payload that is not used: parameter sets are kept.
+	skip(payload []byte)
 	// add takes the next payload, of which there is no hole before. It reports
 	// false if the payload does not fit what came before.
 	add(payload []byte) bool
@@ -180,6 +182,7 @@ func (a *Assembler) addVideo(l *lane, u *stream.Unit, boundary bool) {
 			if l.hole {
 				a.miss(l, p.Timestamp)
 			}
+			l.builder.skip(p.Payload)
 			return
 		}
 		if !l.builder.starts(p.Payload, boundary) {

@@ -8,6 +8,8 @@ type buffer struct{ data []byte }
 func (b *buffer) size() int      { return len(b.data) }
 func (b *buffer) pictured() bool { return len(b.data) > 0 }
 
+func (b *buffer) skip([]byte) {}
+
 // keepBuffer bounds the memory that is held between access units, in bytes.
 const keepBuffer = 256 << 10
 

@@ -63,6 +63,14 @@ func (b *h264Builder) starts(p []byte, boundary bool) bool {
 	return t == naluSPS
 }
 
+func (b *h264Builder) skip(p []byte) {
+	if len(p) > 0 && naluType(p[0]) == naluSTAPA {
+		stapNALUs(p, func(n []byte) bool { b.keep(n); return true })
+		return
+	}
+	b.keep(p)
+}
+
 func (b *h264Builder) pictured() bool { return b.slice }
 
 func (b *h264Builder) add(p []byte) bool {
