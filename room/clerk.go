@@ -64,13 +64,17 @@ func (r *Room) submit(ctx context.Context, j *job) error {
 	}
 }
 
-// clerk gives the events their numbers, one batch after the other.
+// clerk gives the events their numbers, one batch after the other. At the end of
+// the room it keeps what was posted before.
 func (r *Room) clerk() {
 	for {
 		select {
 		case j := <-r.jobs:
 			r.handle(r.collect(j))
 		case <-r.ctx.Done():
+			for len(r.jobs) > 0 {
+				r.handle(r.collect(<-r.jobs))
+			}
 			return
 		}
 	}
@@ -93,7 +97,7 @@ func (r *Room) collect(first *job) []*job {
 
 // handle keeps the events of a batch, hands them out and answers.
 func (r *Room) handle(batch []*job) {
-	ctx, cancel := context.WithTimeout(r.ctx, logTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), logTimeout)
 	defer cancel()
 	if err := r.resync(ctx); err != nil {
 		r.answer(batch, nil, err)

@@ -30,10 +30,13 @@ var errDisk = errors.New("disk trouble")
 type fakeLog struct {
 	mu    sync.Mutex
 	rooms map[string][]room.Line
+	keys  map[string]uint64                             // by room and key
 	fail  func(lines []room.Line) (keep int, err error) // nil: all goes well
 }
 
-func newFakeLog() *fakeLog { return &fakeLog{rooms: make(map[string][]room.Line)} }
+func newFakeLog() *fakeLog {
+	return &fakeLog{rooms: make(map[string][]room.Line), keys: make(map[string]uint64)}
+}
 
 func (f *fakeLog) Append(_ context.Context, name string, lines []room.Line) error {
 	f.mu.Lock()
@@ -47,6 +50,9 @@ func (f *fakeLog) Append(_ context.Context, name string, lines []room.Line) erro
 			panic("a hole in the log")
 		}
 		f.rooms[name] = append(f.rooms[name], room.Line{Seq: l.Seq, At: l.At, JSON: l.JSON, Key: l.Key})
+		if l.Key != "" {
+			f.keys[name+" "+l.Key] = l.Seq
+		}
 	}
 	return err
 }
@@ -54,12 +60,7 @@ func (f *fakeLog) Append(_ context.Context, name string, lines []room.Line) erro
 func (f *fakeLog) Find(_ context.Context, name, key string) (uint64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, l := range f.rooms[name] {
-		if l.Key == key {
-			return l.Seq, nil
-		}
-	}
-	return 0, nil
+	return f.keys[name+" "+key], nil
 }
 
 func (f *fakeLog) Since(_ context.Context, name string, after uint64, limit int) ([]room.Line, error) {
@@ -309,6 +310,7 @@ func (h *house) crash(t *testing.T) *house {
 	for name, lines := range h.log.rooms {
 		log.rooms[name] = append([]room.Line(nil), lines...)
 	}
+	maps.Copy(log.keys, h.log.keys)
 	h.log.mu.Unlock()
 	next := &house{log: log, classes: &fakeClasses{states: states}, rec: h.rec, cfg: h.cfg}
 	next.cfg.Events, next.cfg.Classes = next.log, next.classes

@@ -14,10 +14,7 @@ import (
 )
 
 func TestValidName(t *testing.T) {
-	for _, good := range []string{"a", "algebra-101", "A.b_c", strings.Repeat("x", 64), "..."[:1] + "x"} {
-		if strings.HasPrefix(good, ".") {
-			continue
-		}
+	for _, good := range []string{"a", "algebra-101", "A.b_c", strings.Repeat("x", 64)} {
 		if err := room.ValidName(good); err != nil {
 			t.Errorf("%q: got %v", good, err)
 		}

@@ -51,7 +51,7 @@ func say(t *testing.T, m *room.Member, ref, text string) uint64 {
 }
 
 func TestMember_TwentyAtOnceSeeTheSameInOrder(t *testing.T) {
-	const people, each = 20, 50
+	const people, each = 20, 20
 	h := newHouse(t, fast, func(c *room.Config) { c.Limits.Queue = 10 * people * each })
 	r := h.open(t)
 	members := make([]*room.Member, people)
