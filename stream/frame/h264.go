@@ -68,7 +68,7 @@ func h264KeyframeStart(p []byte) bool {
 		})
 		return found
 	case naluFUA:
-		return p[1]&0x80 != 0 && starts(naluType(p[1]), p[2:])
+		return len(p) > 2 && p[1]&0x80 != 0 && starts(naluType(p[1]), p[2:])
 	default:
 		return starts(t, p[1:])
 	}
