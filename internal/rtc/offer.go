@@ -124,7 +124,7 @@ func ParseOffer(raw []byte, dir Direction) (*Offer, error) {
 		return nil, refuse(CodeMalformedSDP, "the offer has more than %d bytes", maxSDPBytes)
 	}
 	var d sdp.SessionDescription
-	if err := d.Unmarshal(raw); err != nil {
+	if err := d.Unmarshal(raw); err != nil || len(raw) == 0 {
 		return nil, refuse(CodeMalformedSDP, "the offer is not valid SDP")
 	}
 	o := &Offer{dir: dir}

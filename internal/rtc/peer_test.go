@@ -3,6 +3,7 @@ package rtc_test
 import (
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -73,7 +74,7 @@ type peerOptions struct {
 	tcpOnly  bool
 	ipv6     bool
 	socket   net.PacketConn // instead of own ones
-	reports  bool // wait for a sender report, which takes a second
+	reports  bool           // wait for a sender report, which takes a second
 }
 
 // newPeer makes a peer connection of another make.
@@ -187,4 +188,12 @@ func view(t testing.TB, pc *webrtc.PeerConnection) {
 			t.Fatal(err)
 		}
 	}
+}
+
+func ips(texts ...string) []netip.Addr {
+	var out []netip.Addr
+	for _, s := range texts {
+		out = append(out, netip.MustParseAddr(s))
+	}
+	return out
 }
