@@ -35,7 +35,8 @@ func (w *movingWriter) Write(p []byte) (int, error) {
 // Flush implements http.Flusher.
 func (w *movingWriter) Flush() { _ = w.rc.Flush() /* an error shows at the next Write */ }
 
-// movingReader is a request body that renews the read deadline with each piece.
+// movingReader is a request body that renews the deadlines with each piece: that
+// of reading, and that of the answer, whose time runs from the header on.
 type movingReader struct {
 	io.Reader
 	rc *http.ResponseController
@@ -47,7 +48,7 @@ func newMovingReader(w http.ResponseWriter, r io.Reader) *movingReader {
 
 // Read implements io.Reader.
 func (r *movingReader) Read(p []byte) (int, error) {
-	if err := renew(r.rc.SetReadDeadline); err != nil {
+	if err := errors.Join(renew(r.rc.SetReadDeadline), renew(r.rc.SetWriteDeadline)); err != nil {
 		return 0, err
 	}
 	return r.Reader.Read(p)

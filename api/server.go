@@ -20,6 +20,7 @@ const (
 	idleTimeout     = 2 * time.Minute
 	shutdownTimeout = 5 * time.Second
 	maxHeaderBytes  = 32 << 10
+	maxConns        = 8192 // of one listener
 )
 
 // Handler is the whole API and the pages as one handler.
@@ -27,10 +28,14 @@ func (s *Server) Handler() http.Handler { return s.engine }
 
 // Serve answers requests on l until ctx ends or l fails. It may be called for
 // several listeners at once. When ctx ends, requests under way get 5 s to
-// finish, then their connections are cut; Serve returns nil after that.
-// It closes l.
+// finish, then their connections are cut; Serve returns nil after that. Above
+// 8192 connections, new ones of a listener are closed at once. It closes l.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	hs := &http.Server{
+	return s.run(ctx, s.httpServer(), boundConns(l, maxConns))
+}
+
+func (s *Server) httpServer() *http.Server {
+	return &http.Server{
 		Handler:           s.engine,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       bodyTimeout,
@@ -40,6 +45,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		// Port scanners and closed tabs: of interest when looking for trouble only.
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
+}
+
+func (s *Server) run(ctx context.Context, hs *http.Server, l net.Listener) error {
 	served := make(chan error, 1)
 	go func() { served <- hs.Serve(l) }() // ended by Shutdown or Close below
 	select {

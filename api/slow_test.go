@@ -1,0 +1,154 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// serve runs the server on loopback with the time limits that it really has.
+func (g *gateway) serve(tune func(*http.Server)) string {
+	g.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	hs := g.httpServer()
+	if tune != nil {
+		tune(hs)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- g.run(ctx, hs, l) }() // ended by the cleanup
+	g.t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			g.t.Error(err)
+		}
+	})
+	return l.Addr().String()
+}
+
+// A client that never ends its header, or its body, is cut; others are served
+// meanwhile.
+func TestServer_CutsSlowClients(t *testing.T) {
+	g := newGateway(t, nil)
+	const limit = 200 * time.Millisecond
+	addr := g.serve(func(hs *http.Server) { hs.ReadHeaderTimeout, hs.ReadTimeout = limit, limit })
+	var all sync.WaitGroup
+	for _, opening := range []string{
+		"GET /api/info HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+		"POST /whip/algebra HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + adminKey + "\r\nContent-Type: application/sdp\r\nContent-Length: 1000\r\n\r\nv=0",
+		"",
+	} {
+		all.Go(func() {
+			nc, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer nc.Close() // nothing is left to lose
+			if _, err := nc.Write([]byte(opening)); err != nil {
+				t.Error(err)
+				return
+			}
+			_ = nc.SetReadDeadline(time.Now().Add(5 * time.Second)) // of a TCP connection: cannot fail
+			began := time.Now()
+			r := bufio.NewReader(nc)
+			for err == nil {
+				_, err = r.ReadString('\n')
+			}
+			if took := time.Since(began); took > 3*time.Second {
+				t.Errorf("%.20q: still open after %v", opening, took)
+			}
+		})
+	}
+	resp, err := http.Get("http://" + addr + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close() // read only
+	http.DefaultClient.CloseIdleConnections()
+	all.Wait()
+}
+
+// A download goes on for longer than an answer may take, as long as it moves.
+func TestServer_LetsLargeBodiesMove(t *testing.T) {
+	g := newGateway(t, nil)
+	const limit = 150 * time.Millisecond
+	addr := g.serve(func(hs *http.Server) { hs.ReadTimeout, hs.WriteTimeout = limit, limit })
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close() // nothing is left to lose
+	// An upload in two parts, the second of which comes after the time limit.
+	const sum = "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9" // of "hello world"
+	head := "PUT /api/rooms/algebra/files/1?name=a.txt&sha256=" + sum + " HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " +
+		adminKey + "\r\nContent-Length: 11\r\nConnection: close\r\n\r\n"
+	if _, err := nc.Write([]byte(head + "hello ")); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(2 * limit)
+	if _, err := nc.Write([]byte("world")); err != nil {
+		t.Fatal(err)
+	}
+	_ = nc.SetReadDeadline(time.Now().Add(5 * time.Second)) // of a TCP connection: cannot fail
+	line, err := bufio.NewReader(nc).ReadString('\n')
+	if err != nil || !strings.Contains(line, " 201 ") {
+		t.Errorf("got %q, %v, want 201", line, err)
+	}
+}
+
+func TestServer_BoundsItsConnections(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bounded := boundConns(l, 2)
+	defer bounded.Close() // nothing is left to lose
+	accepted := make(chan net.Conn, 3)
+	go func() { // ended by the close of the listener
+		for {
+			nc, err := bounded.Accept()
+			if err != nil {
+				close(accepted)
+				return
+			}
+			accepted <- nc
+		}
+	}()
+	var ours []net.Conn
+	for range 3 {
+		nc, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close() // nothing is left to lose
+		ours = append(ours, nc)
+	}
+	first := <-accepted
+	<-accepted
+	_ = ours[2].SetReadDeadline(time.Now().Add(5 * time.Second)) // of a TCP connection: cannot fail
+	if _, err := ours[2].Read(make([]byte, 1)); err == nil || strings.Contains(err.Error(), "timeout") {
+		t.Errorf("the third connection: got %v, want it closed", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	nc, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close() // nothing is left to lose
+	select {
+	case <-accepted:
+	case <-time.After(5 * time.Second):
+		t.Error("a connection in place of a closed one was refused")
+	}
+}
