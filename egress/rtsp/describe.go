@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/mpeg4audio"
@@ -47,6 +48,22 @@ func describe(t *stream.Track) (*description.Media, error) {
 	}
 	m.Formats = []format.Format{f}
 	return m, nil
+}
+
+// sdp describes the feed to a player that asked for u. The control URLs are
+// absolute: the library's are relative, and players that resolve them by the
+// book (RFC 3986, section 5.2; GStreamer does) lose room and token with them.
+func (f *feed) sdp(u *base.URL, path, query string) ([]byte, error) {
+	out := &description.Session{Title: f.st.Desc.Title}
+	for i, m := range f.st.Desc.Medias {
+		control := base.URL{Scheme: u.Scheme, Host: u.Host, Path: fmt.Sprintf("%s/trackID=%d", path, i), RawQuery: query}
+		out.Medias = append(out.Medias, &description.Media{Type: m.Type, Formats: m.Formats, Control: control.String()})
+	}
+	body, err := out.Marshal(false)
+	if err != nil {
+		return nil, fmt.Errorf("marshal sdp: %w", err)
+	}
+	return body, nil
 }
 
 // audioConfig is the AudioSpecificConfig that the track's format parameters

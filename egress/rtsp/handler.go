@@ -46,7 +46,12 @@ func (h *handler) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.R
 		return res, nil, err
 	}
 	h.s.feeds.release(f) // it lingers: SETUP comes at once
-	return &base.Response{StatusCode: base.StatusOK}, f.st, nil
+	body, err := f.sdp(ctx.Request.URL, ctx.Path, ctx.Query)
+	if err != nil {
+		res, err := h.refuse(req, err)
+		return res, nil, err
+	}
+	return &base.Response{StatusCode: base.StatusOK, Body: body}, nil, nil
 }
 
 // OnSetup takes the player in with its first SETUP.
@@ -187,9 +192,13 @@ func (h *handler) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) 
 	h.s.stats.players.Add(-1)
 	h.s.feeds.release(p.feed)
 	if p.played {
+		why := p.feed.why(ctx.Error)
+		if p.drops.Load() >= int64(h.s.cfg.MaxDrops) {
+			why = errSlow
+		}
 		h.s.log.Info("player left", "room", p.req.Room, "stream", p.req.Slot, "remote", p.req.Remote,
 			"dur_ms", time.Since(p.began).Milliseconds(), "bytes", ctx.Session.Stats().BytesSent,
-			"dropped", p.drops.Load(), "err", p.feed.why(ctx.Error))
+			"dropped", p.drops.Load(), "err", why)
 	}
 }
 

@@ -135,6 +135,7 @@ type publisher struct {
 	again chan struct{} // a keyframe was asked for
 	stop  context.CancelFunc
 	wg    sync.WaitGroup
+	mu    sync.Mutex // held by write
 	video packetizer
 	audio packetizer
 }
@@ -155,6 +156,7 @@ func publish(t *testing.T, s *stream.Stream, c clip, kinds ...stream.Kind) *publ
 	switch c.codec {
 	case stream.VP8:
 		p.video.pay = &codecs.VP8Payloader{EnablePictureID: true}
+		p.video.pay.Payload(100, []byte{0}) // the payloader leaves out picture id 0
 	case stream.VP9:
 		p.video.pay = &codecs.VP9Payloader{}
 	case stream.H264:
@@ -191,17 +193,22 @@ func (p *publisher) close() {
 // run restarts the clip, which begins with a keyframe, at its end and whenever
 // a keyframe is asked for.
 func (p *publisher) run(ctx context.Context, kinds []stream.Kind) {
+	base := p.s.Since(time.Now())
 	for ctx.Err() == nil {
-		p.once(ctx, kinds)
+		if p.once(ctx, kinds, base) {
+			base += p.c.length
+		} else {
+			base = p.s.Since(time.Now())
+		}
 	}
 }
 
-func (p *publisher) once(ctx context.Context, kinds []stream.Kind) {
+// once plays the clip from base on, and reports whether it came to its end.
+func (p *publisher) once(ctx context.Context, kinds []stream.Kind, base time.Duration) bool {
 	select {
 	case <-p.again:
 	default:
 	}
-	base := p.s.Since(time.Now())
 	v, a := p.c.video, p.c.audio
 	for len(v) > 0 && len(a) > 0 {
 		from, next, pk := &v, v[0], &p.video
@@ -214,10 +221,10 @@ func (p *publisher) once(ctx context.Context, kinds []stream.Kind) {
 		case <-timer.C:
 		case <-p.again:
 			timer.Stop()
-			return
+			return false
 		case <-ctx.Done():
 			timer.Stop()
-			return
+			return false
 		}
 		for _, k := range kinds {
 			if k == pk.track.Kind {
@@ -225,9 +232,12 @@ func (p *publisher) once(ctx context.Context, kinds []stream.Kind) {
 			}
 		}
 	}
+	return true
 }
 
 func (p *publisher) write(pk *packetizer, f frame, base time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	pts := base + f.pts
 	payloads := pk.pay.Payload(1150, f.data)
 	now := time.Now()

@@ -50,6 +50,7 @@ var (
 	errNoRendition  = errors.New("rtsp: no rendition")
 	errClosing      = errors.New("rtsp: server is closing")
 	errTracks       = errors.New("rtsp: the publisher's tracks changed")
+	errSlow         = errors.New("rtsp: player reads too slowly")
 	errUnused       = errors.New("rtsp: no player left")
 	errUnknownCodec = errors.New("rtsp: codec cannot be described")
 )
