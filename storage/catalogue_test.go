@@ -173,7 +173,7 @@ func TestRecording_EventsHaveTheTimeOfTheLecture(t *testing.T) {
 	r.clock.add(1500 * time.Millisecond)
 	for _, line := range []string{
 		`{"type":"hand"}`,
-		fmt.Sprintf(`{"type":"say", "at":%d,` + "\n" + `"text":"a<b"}`, r.began.Add(700*time.Millisecond).UnixMilli()),
+		fmt.Sprintf(`{"type":"say", "at":%d,`+"\n"+`"text":"a<b"}`, r.began.Add(700*time.Millisecond).UnixMilli()),
 		`{"t":5,"type":"poll"}`,
 		`{}`,
 	} {

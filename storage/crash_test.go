@@ -2,8 +2,10 @@ package storage_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/gob"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -175,6 +177,13 @@ func checkRecovered(t *testing.T, dir string, m *storage.Manifest, frames int64)
 	for _, tr := range m.Tracks {
 		decodes(t, filepath.Join(folder, tr.File))
 	}
+	b, err := os.ReadFile(filepath.Join(folder, audio.File))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := bytes.LastIndex(b, []byte("OggS")); b[last+5]&4 == 0 {
+		t.Error("last page of the audio is not marked as the end")
+	}
 	p := probe(t, filepath.Join(folder, video.File))
 	if p.Frames != fmt.Sprint(video.Frames) {
 		t.Errorf("ffprobe frames: got %s, want %d", p.Frames, video.Frames)
@@ -307,11 +316,19 @@ func remove(t *testing.T, folder string, names ...string) {
 	}
 }
 
+// lines counts the lines of a file, each of which must be whole.
 func lines(t *testing.T, file string) int {
 	t.Helper()
 	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.Count(string(b), "\n")
+	n := 0
+	for line := range strings.Lines(string(b)) {
+		if !json.Valid([]byte(line)) || !strings.HasSuffix(line, "\n") {
+			t.Errorf("line %d is torn: %q", n+1, line)
+		}
+		n++
+	}
+	return n
 }

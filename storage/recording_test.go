@@ -133,10 +133,10 @@ func TestRecording_FillsWhatAudioLacks(t *testing.T) {
 			return time.Duration(i)*20*time.Millisecond + time.Duration(i%3)*4*time.Millisecond, true
 		}},
 		{name: "slow clock", at: func(i int) (time.Duration, bool) {
-			return time.Duration(i) * 20100 * time.Microsecond, true // 0.5 %
+			return time.Duration(i) * 20500 * time.Microsecond, true // 2.5 %
 		}},
 		{name: "fast clock", at: func(i int) (time.Duration, bool) {
-			return time.Duration(i) * 19900 * time.Microsecond, true
+			return time.Duration(i) * 19500 * time.Microsecond, true
 		}},
 	}
 	for _, tt := range tests {
@@ -158,7 +158,7 @@ func TestRecording_FillsWhatAudioLacks(t *testing.T) {
 			})
 			m := r.end(last + 20*time.Millisecond)
 			tr := track(t, m, "main-audio-1")
-			near(t, "duration_ms", tr.DurationMS, (last + 20*time.Millisecond).Seconds()*1000, 20)
+			near(t, "duration_ms", tr.DurationMS, (last+20*time.Millisecond).Seconds()*1000, 20)
 			if len(m.Gaps) != tt.gaps {
 				t.Errorf("gaps: got %+v, want %d", m.Gaps, tt.gaps)
 			}
@@ -207,6 +207,23 @@ func TestRecording_OneFileAcrossALostPublisher(t *testing.T) {
 		}
 		near(t, "gap from", g.FromMS, 1000, 25)
 		near(t, "gap to", g.ToMS, 11000, 1)
+	}
+}
+
+func TestRecording_LastsToTheEndWithoutPublisher(t *testing.T) {
+	r := newRig(t, storage.Config{})
+	pub := r.publish()
+	newFeeder(t, pub, stream.VP8).clip(videoClip(t, stream.VP8, "160x90", 0.5), 0)
+	newFeeder(t, pub, stream.Opus).clip(audioClip(t, beep, 0.5), 0)
+	r.settle("video", 15)
+	r.settle("audio", 25)
+	pub.Close()
+	m := r.end(8 * time.Second)
+	near(t, "video duration", track(t, m, "main-video-1").DurationMS, 8000, 0.1)
+	near(t, "audio duration", track(t, m, "main-audio-1").DurationMS, 8000, 2.5)
+	near(t, "ffprobe video duration", probe(t, r.path("main-video-1.ivf")).seconds(), 8, 1e-3)
+	if len(m.Gaps) != 2 || m.Gaps[0].Reason != storage.GapPublisherLost || m.Gaps[1].Reason != storage.GapPublisherLost {
+		t.Errorf("gaps: got %+v", m.Gaps)
 	}
 }
 

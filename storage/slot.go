@@ -108,7 +108,8 @@ func (s *slot) run() {
 		s.r.fail(fmt.Errorf("recording slot %s: %w", s.name, err))
 	}
 	s.reader.Close()
-	<-s.r.ended // sets endAt
+	<-s.r.ended                        // sets endAt
+	s.away.set(s.st.Live(), s.r.endAt) // watch may not have come to it yet
 	err := errors.Join(s.video.finish(s.r.endAt), s.audio.finish(s.r.endAt))
 	if err != nil {
 		s.r.fail(fmt.Errorf("finishing slot %s: %w", s.name, err))
