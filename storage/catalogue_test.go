@@ -74,6 +74,14 @@ func TestEvents_EndWithTheStore(t *testing.T) {
 	}
 }
 
+func TestOpen_RefusesAFolderInUse(t *testing.T) {
+	dir := t.TempDir()
+	open(t, storage.Config{Dir: dir})
+	if _, err := storage.Open(context.Background(), storage.Config{Dir: dir}); !errors.Is(err, storage.ErrInUse) {
+		t.Errorf("got %v, want ErrInUse", err)
+	}
+}
+
 func TestClasses_OutliveTheStore(t *testing.T) {
 	ctx, dir := context.Background(), t.TempDir()
 	s, err := storage.Open(ctx, storage.Config{Dir: dir})

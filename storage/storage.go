@@ -17,6 +17,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Errors by which callers decide.
@@ -35,6 +37,8 @@ var (
 	ErrTooOld = errors.New("storage: recording ended too long ago")
 	// ErrDiskFull says that the disk has less than Config.MinFree left.
 	ErrDiskFull = errors.New("storage: disk full")
+	// ErrInUse says that another process has the data folder open.
+	ErrInUse = errors.New("storage: data folder in use")
 	// ErrDuplicate says that the room has an event of this dedupe key already.
 	ErrDuplicate = errors.New("storage: event exists")
 	// ErrSeqTaken says that the room has an event of this number already.
@@ -129,6 +133,7 @@ type Store struct {
 	log  *slog.Logger
 	cat  *catalogue
 	root *os.Root // DATA
+	lock *os.File // held while the store is open
 
 	starting sync.Mutex // held while an upload begins
 	stop     context.CancelFunc
@@ -145,11 +150,12 @@ const (
 	recordingsDir = "recordings"
 	filesDir      = "files"
 	catalogueFile = "catalogue.db"
+	lockFile      = "lock"
 )
 
 // Open opens the storage below cfg.Dir, creates what is missing, brings the
-// catalogue up to date and finishes recordings that a crash has left open. Only
-// one process may have it open. The caller must Close it.
+// catalogue up to date and finishes recordings that a crash has left open. It
+// returns ErrInUse if another Store has the folder open. The caller must Close it.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg.setDefaults()
 	for _, dir := range []string{recordingsDir, filesDir} {
@@ -161,12 +167,16 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening data folder: %w", err)
 	}
-	cat, err := openCatalogue(ctx, filepath.Join(cfg.Dir, catalogueFile))
+	lock, err := lockFolder(root)
 	if err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
+	cat, err := openCatalogue(ctx, filepath.Join(cfg.Dir, catalogueFile))
+	if err != nil {
+		return nil, errors.Join(err, lock.Close(), root.Close())
+	}
 	s := &Store{
-		cfg: cfg, log: cfg.Log, cat: cat, root: root,
+		cfg: cfg, log: cfg.Log, cat: cat, root: root, lock: lock,
 		live:    make(map[string]*Recording),
 		uploads: make(map[string]*Upload),
 	}
@@ -178,6 +188,22 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.cleaned = make(chan struct{})
 	go s.clean(ctx) // ended by Close
 	return s, nil
+}
+
+// lockFolder takes the folder for this process. Two that recover the same
+// recordings would tear them. The lock ends with the process, however it ends.
+func lockFolder(root *os.Root) (*os.File, error) {
+	f, err := root.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("locking data folder: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = ErrInUse
+		}
+		return nil, errors.Join(fmt.Errorf("locking data folder: %w", err), f.Close())
+	}
+	return f, nil
 }
 
 // Close ends the recordings that still run, lets go of the uploads (their bytes
@@ -210,6 +236,6 @@ func (s *Store) Close() error {
 	for _, u := range ups {
 		errs = append(errs, u.Close())
 	}
-	errs = append(errs, s.cat.close(), s.root.Close())
+	errs = append(errs, s.cat.close(), s.root.Close(), s.lock.Close())
 	return errors.Join(errs...)
 }
