@@ -41,6 +41,7 @@ type feed struct {
 	hasKey   bool
 	configs  [2]*config // of the newest tags, by kind
 	complete bool       // all tracks that are to be expected have shown up
+	began    time.Time  // when the first tag came
 	changed  chan struct{}
 	err      error // why there will be no more tags
 }
@@ -66,9 +67,6 @@ func (f *feed) close() {
 func (f *feed) run(ctx context.Context, r *stream.Reader, log *slog.Logger) {
 	defer close(f.done)
 	defer r.Close()
-	// A track that does not come must not hold the others back.
-	late := time.AfterFunc(settle, func() { f.finishSettling(ctx) })
-	defer late.Stop()
 	asm := frame.NewAssembler()
 	var g tagger
 	var batch [64]*stream.Unit
@@ -91,19 +89,6 @@ func (f *feed) run(ctx context.Context, r *stream.Reader, log *slog.Logger) {
 	}
 }
 
-// finishSettling lets players begin with the tracks that there are.
-func (f *feed) finishSettling(ctx context.Context) {
-	// Without any track there is nothing to begin with.
-	tracks, err := f.src.Ready(ctx, time.Millisecond)
-	if err != nil || len(tracks) == 0 {
-		return
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.complete = true
-	f.wakeLocked()
-}
-
 // add appends a tag for all players.
 func (f *feed) add(t *tag) {
 	kinds := f.src.Kinds()
@@ -117,13 +102,24 @@ func (f *feed) add(t *tag) {
 		f.key, f.hasKey = n, true
 	}
 	f.trimLocked()
-	if !f.complete && len(kinds) > 0 {
-		f.complete = true
-		for _, k := range kinds {
-			f.complete = f.complete && f.configs[k] != nil
-		}
+	if !f.complete {
+		f.complete = f.completeLocked(kinds)
 	}
 	f.wakeLocked()
+}
+
+// completeLocked says whether players can begin. A track that does not come
+// must not hold the others back for ever.
+func (f *feed) completeLocked(kinds []stream.Kind) bool {
+	if f.began.IsZero() {
+		f.began = time.Now()
+	}
+	for _, k := range kinds {
+		if f.configs[k] == nil {
+			return time.Since(f.began) > settle
+		}
+	}
+	return true
 }
 
 // trimLocked keeps the bounds. Everything older than the newest keyframe is only

@@ -77,7 +77,7 @@ func (j *job) run() {
 	out := newSink(j.log)
 	j.log.Info("rendition began")
 	began := time.Now()
-	for {
+	for j.ctx.Err() == nil { // Ready does not look when all is ready at once
 		tracks, err := j.src.Ready(j.ctx, settle)
 		if err != nil {
 			break

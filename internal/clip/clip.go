@@ -1,6 +1,6 @@
 // Package clip makes media for tests: clips that ffmpeg encodes when the test
 // runs, and their publication as RTP units in real time. Each second of a clip
-// has a white flash and a beep, both from 500 to 600 ms, so that a test can see
+// has a white flash and a beep, both from 400 to 500 ms, so that a test can see
 // and hear whether picture and sound are still together.
 //
 // Only tests import it.
@@ -8,9 +8,11 @@ package clip
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"os/exec"
+	"slices"
 	"testing"
 	"time"
 
@@ -87,7 +89,7 @@ func run(t testing.TB, args ...string) []byte {
 func makeVideo(t testing.TB, s Spec) []Frame {
 	t.Helper()
 	src := fmt.Sprintf("testsrc=s=%dx%d:r=%d:d=%.3f,format=yuv420p,drawbox=c=black:t=fill,"+
-		"drawbox=c=white:t=fill:enable='between(mod(t,1),0.499,0.599)'", s.Width, s.Height, s.FPS, s.Length.Seconds())
+		"drawbox=c=white:t=fill:enable='between(mod(t,1),0.399,0.499)'", s.Width, s.Height, s.FPS, s.Length.Seconds())
 	args := []string{"-f", "lavfi", "-i", src, "-g", fmt.Sprint(s.FPS), "-b:v", "600k"}
 	format := "ivf"
 	switch s.Video {
@@ -120,7 +122,7 @@ func makeVideo(t testing.TB, s Spec) []Frame {
 
 func makeAudio(t testing.TB, s Spec) []Frame {
 	t.Helper()
-	src := fmt.Sprintf("aevalsrc='0.5*sin(2*PI*1000*t)*between(mod(t,1),0.5,0.6)':s=48000:d=%.3f", s.Length.Seconds())
+	src := fmt.Sprintf("aevalsrc='0.5*sin(2*PI*1000*t)*between(mod(t,1),0.4,0.5)':s=48000:d=%.3f", s.Length.Seconds())
 	out := run(t, "-f", "lavfi", "-i", src, "-c:a", "libopus", "-ac", "2", "-b:a", "64k", "-f", "ogg", "-")
 	var fs []Frame
 	for i, d := range splitOgg(out) {
@@ -167,4 +169,14 @@ func splitOgg(b []byte) [][]byte {
 		}
 	}
 	return out[2:]
+}
+
+// Sort puts the frames in order of PTS, audio first.
+func (c *Clip) Sort() {
+	slices.SortStableFunc(c.Frames, func(a, b Frame) int {
+		if a.PTS != b.PTS {
+			return cmp.Compare(a.PTS, b.PTS)
+		}
+		return cmp.Compare(a.Kind, b.Kind)
+	})
 }
