@@ -31,11 +31,11 @@ type Config struct {
 	Hub       *room.Hub
 	Authority *access.Authority
 	Store     *storage.Store
-	// PLAYBACK
-	WHEP     *whep.Server
-	Endpoint *rtc.Endpoint   // for metrics; may be nil
-	Renderer *transcode.Pool // for metrics and reasons; nil: no ffmpeg
-	Pages    fs.FS           // the front end, rooted at index.html; nil: no pages
+	WHEP      *whep.Server
+	Endpoint  *rtc.Endpoint
+	Renderer  *transcode.Pool // for metrics and reasons; nil: no ffmpeg
+	Media     Media           // DASH and exports of lectures; nil: their files only
+	Pages     fs.FS           // the front end, rooted at index.html; nil: no pages
 
 	Version   string
 	PublicURL string // as https://class.example.org; "": taken from each request

@@ -1,5 +1,143 @@
 package api
 
-import "github.com/gin-gonic/gin"
+import (
+	"archive/zip"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path"
+	"strings"
+	"time"
 
-func (s *Server) lectureMedia(c *gin.Context) error { return errStopping() }
+	"github.com/gin-gonic/gin"
+
+	"github.com/lectern/lectern/storage"
+)
+
+// Media makes what players and downloads of a lecture ask for beyond the files
+// of its recording.
+type Media interface {
+	// ServeLecture answers a GET or HEAD. name is relative to the address of
+	// the lecture: "dash.mpd", "poster", or below "media/" or "download/". It may
+	// be called from any goroutine. storage.ErrNotFound, and any error that it
+	// returns before it has written: the API answers.
+	ServeLecture(w http.ResponseWriter, r *http.Request, id, name string) error
+}
+
+const (
+	manifestFile = "manifest.json"
+	downloads    = "download/"
+	zipDownload  = downloads + "all.zip"
+)
+
+// lectureMedia serves the recording of a lecture: its files as they are, and
+// what Media makes of them.
+func (s *Server) lectureMedia(c *gin.Context) error {
+	m, err := s.lectureFor(c, mayWatch)
+	if err != nil {
+		return err
+	}
+	name := strings.TrimPrefix(c.Request.URL.Path, "/api/lectures/"+m.ID+"/")
+	c.Header("Content-Security-Policy", "default-src 'none'; sandbox")
+	c.Header("Cache-Control", "private, no-cache") // of what does not grow, Media says so
+	if name == zipDownload {
+		return s.sendZip(c, m)
+	}
+	if file, ok := strings.CutPrefix(name, downloads); ok && holds(m, file) {
+		return s.sendRecorded(c, m, file)
+	}
+	if s.cfg.Media == nil {
+		return fmt.Errorf("%s without media: %w", name, storage.ErrNotFound)
+	}
+	return s.cfg.Media.ServeLecture(newMovingWriter(c.Writer), c.Request, m.ID, name)
+}
+
+// holds says whether a file belongs to the recording.
+func holds(m *storage.Manifest, name string) bool {
+	if name == manifestFile || name == eventsFile {
+		return true
+	}
+	for _, t := range m.Tracks {
+		if name == t.File || name == t.Index {
+			return true
+		}
+	}
+	return false
+}
+
+// sendRecorded sends one file of the recording. Of a lecture that runs it is
+// what has been written so far.
+func (s *Server) sendRecorded(c *gin.Context, m *storage.Manifest, name string) error {
+	f, err := s.cfg.Store.OpenLectureFile(m.ID, name)
+	if err != nil {
+		return err
+	}
+	defer f.Close() // read only
+	sendAttachment(c, f, attachment{name: downloadName(m, " "+path.Base(name)), media: recordedType(name), at: m.EndedAt})
+	return nil
+}
+
+// recordedType is the media type of a file of a recording.
+func recordedType(name string) string {
+	switch path.Ext(name) {
+	case ".ogg":
+		return "audio/ogg"
+	case ".ivf":
+		return "video/x-ivf"
+	case ".json":
+		return typeJSON
+	}
+	return "application/octet-stream"
+}
+
+// sendZip sends the folder of a recording as one archive. Media does not get
+// smaller by packing, so that it is stored as it is.
+func (s *Server) sendZip(c *gin.Context, m *storage.Manifest) error {
+	c.Header("Content-Type", "application/zip")
+	c.Header("Content-Disposition", disposition(downloadName(m, ".zip")))
+	c.Status(http.StatusOK)
+	if c.Request.Method == http.MethodHead {
+		return nil
+	}
+	z := zip.NewWriter(newMovingWriter(c.Writer))
+	names := []string{manifestFile, eventsFile}
+	for _, t := range m.Tracks {
+		names = append(names, t.File, t.Index)
+	}
+	for _, f := range m.Files {
+		names = append(names, f.Path)
+	}
+	for _, name := range names {
+		if err := s.zipFile(z, m, name); err != nil {
+			return err
+		}
+	}
+	if err := z.Close(); err != nil {
+		return fmt.Errorf("ending archive: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) zipFile(z *zip.Writer, m *storage.Manifest, name string) error {
+	f, err := s.cfg.Store.OpenLectureFile(m.ID, name)
+	if errors.Is(err, storage.ErrNotFound) && name != manifestFile {
+		return nil // an index that is not written yet, a lecture without events
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close() // read only
+	modified := m.EndedAt
+	if modified.IsZero() {
+		modified = time.Now()
+	}
+	w, err := z.CreateHeader(&zip.FileHeader{Name: m.ID + "/" + name, Method: zip.Store, Modified: modified})
+	if err != nil {
+		return fmt.Errorf("packing %s: %w", name, err)
+	}
+	if _, err := io.Copy(w, f); err != nil {
+		return fmt.Errorf("packing %s: %w", name, err)
+	}
+	return nil
+}

@@ -100,6 +100,10 @@ func classify(err error) (*apiError, bool) {
 // writeError answers with the problem that err amounts to.
 func (s *Server) writeError(c *gin.Context, err error) {
 	e, foreseen := classify(err)
+	if !foreseen && !s.sessions.accepting() {
+		// Parts below are closed one after the other.
+		e, foreseen = errStopping(), true
+	}
 	p := problem{
 		Type:   "about:blank",
 		Title:  http.StatusText(e.status),

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"archive/zip"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
@@ -245,6 +246,29 @@ func TestLectureFiles_AreThoseSharedInClass(t *testing.T) {
 		t.Errorf("got %d %q, %v", resp.StatusCode, body, resp.Header)
 	}
 	g.want(404, g.call(teacher, "GET", "/api/lectures/"+class.LectureID+"/files/manifest.json", nil), nil)
+	base := "/api/lectures/" + class.LectureID
+	for path, status := range map[string]int{
+		"/download/manifest.json": 200, "/download/events.jsonl": 200, "/download/../manifest.json": 404, "/download/..%2f..%2faccess.key": 404,
+		"/download/files/" + m.Files[0].ID: 404, "/dash.mpd": 404, "/poster": 404, "/media/x": 404,
+	} {
+		g.want(status, g.call(teacher, "GET", base+path, nil), nil)
+	}
+	var archive bytes.Buffer
+	if _, err := archive.ReadFrom(g.call(teacher, "GET", base+"/download/all.zip", nil).Body); err != nil {
+		t.Fatal(err)
+	}
+	z, err := zip.NewReader(bytes.NewReader(archive.Bytes()), int64(archive.Len()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared, err := z.Open(class.LectureID + "/files/" + m.Files[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shared.Close() // read only
+	if body, err := io.ReadAll(shared); string(body) != "notes" || err != nil {
+		t.Errorf("got %q, %v out of the archive", body, err)
+	}
 }
 
 func TestInfo_IsPublicAndTellsOfFFmpeg(t *testing.T) {

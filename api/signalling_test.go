@@ -340,7 +340,9 @@ func TestSession_EndsWithItsToken(t *testing.T) {
 	f.await(f.live, "the connection")
 	f.await(f.gone, "the end of the session")
 	g.want(401, g.call(token, "GET", f.location, nil), nil)
-	g.want(404, g.call(adminKey, "GET", f.location, nil), nil)
+	g.eventually("the session is gone on this side too", func() bool {
+		return g.call(adminKey, "GET", f.location, nil).StatusCode == 404
+	})
 }
 
 func TestSignalling_RefusesWhatItCannotServe(t *testing.T) {
