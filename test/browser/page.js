@@ -128,7 +128,7 @@
     s.pc.addTransceiver("audio", { direction: "recvonly" });
     const video = document.createElement("video");
     video.autoplay = true;
-    video.muted = true;
+    video.muted = false;
     video.playsInline = true;
     video.srcObject = s.media;
     document.body.append(video);
