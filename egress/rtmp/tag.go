@@ -19,12 +19,7 @@ const (
 	aacHeader, aacRaw  = 0, 1
 )
 
-// NALU types (H.264, table 7-1).
-const (
-	naluSPS = 7
-	naluPPS = 8
-	naluAUD = 9
-)
+const naluAUD = 9 // access unit delimiter (H.264, table 7-1)
 
 // config is what a decoder must know before the media of one kind. Players
 // compare the pointer.
@@ -73,9 +68,10 @@ func (g *tagger) videoTag(au *frame.AccessUnit) *tag {
 		body[0] = flvKeyframe
 	}
 	for _, n := range frame.SplitNALUs(au.Data) {
-		switch n[0] & 31 {
-		case naluSPS, naluPPS, naluAUD:
-			continue // in the sequence header
+		// Parameter sets stay although the sequence header has them: those who
+		// record by copying lose the header of a change in the middle.
+		if n[0]&31 == naluAUD {
+			continue
 		}
 		body = binary.BigEndian.AppendUint32(body, uint32(len(n)))
 		body = append(body, n...)

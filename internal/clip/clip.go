@@ -26,6 +26,8 @@ type Spec struct {
 	Width, Height int          // pixels; 0 means 320x180
 	FPS           int          // 0 means 25
 	Length        time.Duration
+	Bitrate       string // of the video, as ffmpeg reads it; "" means "600k"
+	Noise         bool   // noise in the picture, so that it does need the bit rate
 }
 
 // Frame is one coded picture or Opus packet.
@@ -56,6 +58,9 @@ func Make(t testing.TB, s Spec) *Clip {
 	}
 	if s.Length == 0 {
 		s.Length = 2 * time.Second
+	}
+	if s.Bitrate == "" {
+		s.Bitrate = "600k"
 	}
 	c := &Clip{Spec: s}
 	var video, audio []Frame
@@ -90,7 +95,10 @@ func makeVideo(t testing.TB, s Spec) []Frame {
 	t.Helper()
 	src := fmt.Sprintf("testsrc=s=%dx%d:r=%d:d=%.3f,format=yuv420p,drawbox=c=black:t=fill,"+
 		"drawbox=c=white:t=fill:enable='between(mod(t,1),0.399,0.499)'", s.Width, s.Height, s.FPS, s.Length.Seconds())
-	args := []string{"-f", "lavfi", "-i", src, "-g", fmt.Sprint(s.FPS), "-b:v", "600k"}
+	if s.Noise {
+		src += ",noise=alls=60:allf=t"
+	}
+	args := []string{"-f", "lavfi", "-i", src, "-g", fmt.Sprint(s.FPS), "-b:v", s.Bitrate}
 	format := "ivf"
 	switch s.Video {
 	case stream.VP8:
