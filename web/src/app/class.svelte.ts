@@ -1,0 +1,184 @@
+import { untrack } from 'svelte';
+import type { Api } from '../lib/api.ts';
+import type { LinkState } from '../lib/link.ts';
+import type { PeerSession } from '../lib/session.ts';
+import { Viewer } from '../lib/whep.ts';
+import { RoomModel } from './room.svelte.ts';
+
+/**
+ * What the stage of the class page shows:
+ * - joining: not connected yet
+ * - waiting: connected, no class
+ * - live: the class is on
+ * - interrupted: the teacher's connection is away
+ * - lost: ours is
+ * - ended: there was a class
+ * - failed: refused for good
+ */
+export type Phase =
+  | 'joining'
+  | 'waiting'
+  | 'live'
+  | 'interrupted'
+  | 'lost'
+  | 'ended'
+  | 'failed';
+
+/** One stream beside the main one. */
+interface Extra {
+  slot: string;
+  viewer: Viewer;
+  stop: AbortController;
+}
+
+const MAX_EXTRAS = 3;
+
+/** A student's side of a class: one viewer for the main stream, with the data, and one for each other. */
+export class ClassModel {
+  readonly room: RoomModel;
+  readonly #api: Api;
+  readonly #stop = new AbortController();
+  readonly #main: Viewer;
+  #extras: Extra[] = [];
+
+  link = $state.raw<LinkState>({ phase: 'connecting', step: 'server', attempt: 0, since: 0 });
+  /** What to show, by slot. */
+  streams = $state.raw<Record<string, MediaStream>>({});
+  /** There was a class while this page was open. */
+  sawClass = $state(false);
+  /** When the class ended, ms since the epoch. */
+  endedAt = $state(0);
+  /** When the class that ended had started. */
+  startedAt = $state(0);
+
+  readonly phase: Phase = $derived.by(() => {
+    const { phase } = this.link;
+    if (phase === 'failed') return 'failed';
+    const live = this.room.state !== 'idle';
+    if (phase === 'lost' && live && this.sawClass) return 'lost';
+    if (phase === 'connecting' || phase === 'lost') {
+      return this.endedAt && !live ? 'ended' : 'joining';
+    }
+    if (!live) return this.sawClass ? 'ended' : 'waiting';
+    if (this.mainLive) return 'live';
+    return this.sawClass && this.streams['main'] ? 'interrupted' : 'waiting';
+  });
+
+  /** The main stream has its publisher. */
+  readonly mainLive: boolean = $derived.by(
+    () => this.room.state === 'live' && this.room.liveSlots.includes('main'),
+  );
+
+  /** Slots with a picture to show, the main one last: what is shared is the point. */
+  readonly slots: string[] = $derived.by(() => [
+    ...this.room.liveSlots.filter((slot) => slot !== 'main' && this.streams[slot]),
+    'main',
+  ]);
+
+  constructor(api: Api, name: string, who: { name: string; lang: string; key: string }) {
+    this.#api = api;
+    this.room = new RoomModel(api, name, who);
+    this.#main = new Viewer({
+      room: name,
+      credential: api.credential ?? '',
+      channels: true,
+      expectMedia: () => this.mainLive,
+    });
+    const { signal } = this.#stop;
+    this.#main.on('state', (state) => (this.link = state), signal);
+    this.#main.on('session', (session) => this.#mainSession(session), signal);
+    this.room.chat.on(
+      'event',
+      (event) => {
+        // Sooner than the next poll: what is not to be expected is not missed.
+        if (event.type === 'class' || event.type === 'stream') void this.room.refresh();
+      },
+      signal,
+    );
+    $effect(() => this.#followRoom());
+  }
+
+  /** Runs until close. */
+  start(): void {
+    void this.room.start();
+    void this.#main.start(this.#stop.signal);
+  }
+
+  retryNow(): void {
+    this.#main.retryNow();
+    for (const { viewer } of this.#extras) viewer.retryNow();
+  }
+
+  /** Leaves. The server is told, so that the count of people is right at once. */
+  close(): void {
+    if (this.#stop.signal.aborted) return;
+    this.#stop.abort();
+    this.room.close();
+    void this.#main.close();
+    for (const extra of this.#extras) this.#end(extra);
+  }
+
+  #mainSession(session: PeerSession): void {
+    this.room.attach(session);
+    this.#show('main', session);
+  }
+
+  /** Shows the tracks of a session once there is something in them. */
+  #show(slot: string, session: PeerSession): void {
+    const stream = new MediaStream();
+    const first = this.streams[slot] === undefined;
+    const swap = () => {
+      if (this.streams[slot] !== stream) this.streams = { ...this.streams, [slot]: stream };
+    };
+    session.on('track', (track) => {
+      stream.addTrack(track);
+      // The old picture stays, veiled, until the new session has one.
+      if (first) swap();
+      else track.addEventListener('unmute', swap, { once: true });
+    });
+  }
+
+  /** Runs again whenever the state of the room or its streams change. */
+  #followRoom(): void {
+    const { state, info, lastClass, liveSlots } = this.room;
+    untrack(() => {
+      if (state !== 'idle') {
+        this.sawClass = true;
+        this.endedAt = 0;
+        this.startedAt = lastClass ? Date.parse(lastClass.started_at) : 0;
+      } else if (this.sawClass && !this.endedAt && info) {
+        this.endedAt = Date.now() + this.room.clockOffset;
+      }
+      this.#followSlots(liveSlots.filter((slot) => slot !== 'main').slice(0, MAX_EXTRAS));
+    });
+  }
+
+  #followSlots(wanted: string[]): void {
+    const gone = this.#extras.filter(({ slot }) => !wanted.includes(slot));
+    for (const extra of gone) this.#end(extra);
+    this.#extras = this.#extras.filter((extra) => !gone.includes(extra));
+    for (const slot of wanted) {
+      if (!this.#extras.some((extra) => extra.slot === slot)) this.#extras.push(this.#watch(slot));
+    }
+  }
+
+  #watch(slot: string): Extra {
+    const stop = new AbortController();
+    const viewer = new Viewer({
+      room: this.room.name,
+      slot,
+      credential: this.#api.credential ?? '',
+      expectMedia: () => this.room.liveSlots.includes(slot),
+    });
+    viewer.on('session', (session) => this.#show(slot, session), stop.signal);
+    void viewer.start(stop.signal);
+    return { slot, viewer, stop };
+  }
+
+  #end({ slot, viewer, stop }: Extra): void {
+    stop.abort();
+    void viewer.close();
+    const { [slot]: _, ...others } = this.streams;
+    this.streams = others;
+  }
+}

@@ -1,0 +1,316 @@
+import { Api, type Info, type Invitation } from '../lib/api.ts';
+import type { LinkState } from '../lib/link.ts';
+import { type Problem, Problem as ProblemError, toProblem } from '../lib/problem.ts';
+import type { Uplink } from '../lib/stats.ts';
+import { Publisher } from '../lib/whip.ts';
+import { Capture } from './capture.svelte.ts';
+import { prefs } from './prefs.svelte.ts';
+import { RoomModel } from './room.svelte.ts';
+
+/** setup: before; starting: on the way; air: on air, or on the way back; ended: after. */
+export type StudioStage = 'setup' | 'starting' | 'air' | 'ended';
+
+const UPLINK_EVERY = 2000;
+const VIDEO_BITRATE = 4_000_000;
+const SCREEN_BITRATE = 3_000_000;
+const INVITE_TTL = '720h';
+const PLAYER_TTL = '24h';
+/** An invitation with less than this left is made anew, ms. */
+const INVITE_LEFT = 24 * 3600 * 1000;
+
+/** A teacher's side of a class, from the first look into the camera to its end. */
+export class StudioModel {
+  readonly room: RoomModel;
+  readonly capture = new Capture();
+  readonly api: Api;
+  readonly #stop = new AbortController();
+  #publisher: Publisher | undefined;
+  #sharing: Publisher | undefined;
+  #unlock: (() => void) | undefined;
+  #airAt = 0;
+
+  stage = $state<StudioStage>('setup');
+  /** What the main stream shows. */
+  source = $state<'camera' | 'screen'>('camera');
+  link = $state.raw<LinkState>();
+  uplink = $state.raw<Uplink>();
+  problem = $state.raw<Problem>();
+  info = $state.raw<Info>();
+  /** Milliseconds that the server took to answer. */
+  answerMs = $state(0);
+  invitation = $state.raw<Invitation>();
+  inviteProblem = $state.raw<Problem>();
+  players = $state.raw<Invitation>();
+  /** The class ended by somebody else's hand. */
+  endedElsewhere = $state(false);
+  sharing = $state(false);
+  lectureId = $state('');
+
+  /** On air and connected: the only time when the page says so. */
+  readonly live: boolean = $derived(this.stage === 'air' && this.link?.phase === 'up');
+
+  constructor(api: Api, name: string, who: { name: string; lang: string }) {
+    this.api = api;
+    this.room = new RoomModel(api, name, who);
+    this.capture.onreplace = (kind, track) => this.#replace(kind, track);
+    this.capture.onscreenend = () => void this.#screenEnded();
+    const { signal } = this.#stop;
+    this.room.chat.on(
+      'event',
+      (event) => {
+        if (event.type === 'class' && event.state === 'ended' && event.at > this.#airAt) {
+          void this.#classEnded();
+        }
+      },
+      signal,
+    );
+    $effect(() => {
+      const info = this.room.info;
+      const late = info && Date.parse(info.now) - this.room.clockOffset > this.#airAt + 3000;
+      if (late && info.state === 'idle' && this.live) void this.#classEnded();
+    });
+  }
+
+  start(): void {
+    void this.room.start();
+    void this.#check();
+    void this.#invite();
+  }
+
+  /** Chooses what the main stream shows; a screen is asked for at once. */
+  async choose(source: 'camera' | 'screen'): Promise<void> {
+    if (source === 'screen') {
+      if (!(await this.capture.shareScreen())) return;
+    } else {
+      this.capture.stopScreen();
+    }
+    this.source = source;
+  }
+
+  /** Starts the class, or takes over the one that is on. Problems show in this.problem. */
+  async startClass(title: string): Promise<void> {
+    this.problem = undefined;
+    this.stage = 'starting';
+    let began = false;
+    try {
+      await this.#lock();
+      try {
+        await this.api.startClass(this.room.name, title, prefs.record, this.#stop.signal);
+        began = true;
+      } catch (err) {
+        if (toProblem(err).code !== 'class_running') throw err;
+      }
+      this.#airAt = Date.now() + this.room.clockOffset;
+      this.endedElsewhere = false;
+      await this.#publish();
+      this.stage = 'air';
+      void this.room.refresh();
+      void this.#watchUplink();
+      this.players ??= await this.api.invite(this.room.name, 'player', PLAYER_TTL);
+    } catch (err) {
+      if (this.stage === 'air') return; // only the addresses for players are missing
+      this.problem = toProblem(err);
+      this.stage = 'setup';
+      await this.#unpublish(true);
+      if (began) await this.api.endClass(this.room.name).catch(() => undefined);
+    }
+  }
+
+  async endClass(): Promise<void> {
+    this.lectureId = this.room.lastClass?.lecture_id ?? '';
+    try {
+      await this.api.endClass(this.room.name, this.#stop.signal);
+    } catch (err) {
+      // Over already: what was wanted.
+      if (toProblem(err).code !== 'no_class') throw err;
+    }
+    this.stage = 'ended';
+    await this.#unpublish(true);
+  }
+
+  /** Shares a screen as a stream of its own, beside the camera. */
+  async shareScreen(): Promise<void> {
+    if (!(await this.capture.shareScreen())) return;
+    const track = this.capture.screen;
+    if (!track || this.#sharing) return;
+    this.sharing = true;
+    this.#sharing = new Publisher({
+      room: this.room.name,
+      slot: 'screen',
+      credential: this.api.credential ?? '',
+      tracks: [track],
+      codec: prefs.codec,
+      maxBitrate: SCREEN_BITRATE,
+    });
+    this.#sharing.on('state', ({ phase, problem }) => {
+      if (phase !== 'failed') return;
+      this.capture.problems.screen = problem;
+      void this.stopScreen();
+    });
+    void this.#sharing.start(this.#stop.signal);
+  }
+
+  async stopScreen(): Promise<void> {
+    this.capture.stopScreen();
+    const sharing = this.#sharing;
+    this.#sharing = undefined;
+    this.sharing = false;
+    await sharing?.close();
+  }
+
+  retryNow(): void {
+    this.#publisher?.retryNow();
+    this.#sharing?.retryNow();
+  }
+
+  /** Goes back before the class, for another one. */
+  reset(): void {
+    this.stage = 'setup';
+    this.link = undefined;
+    this.problem = undefined;
+    this.lectureId = '';
+  }
+
+  /**
+   * Leaves the studio. The server is not told: a class that is on goes on, and
+   * waits for its teacher to come back.
+   */
+  close(): void {
+    if (this.#stop.signal.aborted) return;
+    const publishers = [this.#publisher, this.#sharing];
+    for (const publisher of publishers) void publisher?.session?.close(false);
+    this.#stop.abort();
+    this.room.close();
+    this.capture.close();
+    this.#unlock?.();
+  }
+
+  async #publish(): Promise<void> {
+    const { capture } = this;
+    const video = this.source === 'screen' ? capture.screen : capture.camera;
+    const tracks = [video, capture.microphone].filter((track) => track !== undefined);
+    const publisher = new Publisher({
+      room: this.room.name,
+      credential: this.api.credential ?? '',
+      tracks,
+      codec: prefs.codec,
+      maxBitrate: VIDEO_BITRATE,
+      channels: true,
+    });
+    this.#publisher = publisher;
+    publisher.on('session', (session) => this.room.attach(session));
+    const up = new Promise<void>((resolve, reject) => {
+      publisher.on('state', (state) => {
+        this.link = state;
+        if (state.phase === 'up') resolve();
+        if (state.phase === 'failed') reject(state.problem ?? new ProblemError('unexpected'));
+        // The first connection is not tried for ever: the person waits before a button.
+        if (state.phase === 'connecting' && state.problem && state.attempt > 2) reject(state.problem);
+      });
+    });
+    void publisher.start(this.#stop.signal);
+    await up;
+  }
+
+  async #unpublish(tell: boolean): Promise<void> {
+    const publisher = this.#publisher;
+    this.#publisher = undefined;
+    await this.stopScreen();
+    if (!tell) await publisher?.session?.close(false);
+    await publisher?.close();
+    this.room.chat.detach();
+    this.room.files.detach();
+    this.#unlock?.();
+  }
+
+  #replace(kind: string, track: MediaStreamTrack): void {
+    if (kind === 'screen') {
+      if (this.#sharing) void this.#sharing.replaceTrack(track);
+      else if (this.source === 'screen') void this.#publisher?.replaceTrack(track);
+      return;
+    }
+    if (kind === 'camera' && this.source === 'screen') return;
+    void this.#publisher?.replaceTrack(track);
+  }
+
+  /** The person stopped sharing in the browser's own bar. */
+  async #screenEnded(): Promise<void> {
+    if (this.#sharing) await this.stopScreen();
+    if (this.source !== 'screen') return;
+    this.source = 'camera';
+    const { camera } = this.capture;
+    if (camera) await this.#publisher?.replaceTrack(camera);
+  }
+
+  async #classEnded(): Promise<void> {
+    if (this.stage !== 'air') return;
+    this.lectureId = this.room.lastClass?.lecture_id ?? '';
+    this.endedElsewhere = true;
+    this.stage = 'ended';
+    await this.#unpublish(true);
+  }
+
+  /** One studio of a room per browser: a second one takes over, and the first lets go. */
+  async #lock(): Promise<void> {
+    if (!navigator.locks) return;
+    await new Promise<void>((locked) => {
+      navigator.locks
+        .request(`lectern.studio.${this.room.name}`, { steal: true }, () => {
+          locked();
+          return new Promise<void>((unlock) => (this.#unlock = unlock));
+        })
+        .catch(() => this.#stolen());
+    });
+  }
+
+  #stolen(): void {
+    if (this.stage !== 'air' && this.stage !== 'starting') return;
+    this.problem = new ProblemError('slot_taken');
+    this.stage = 'setup';
+    void this.#unpublish(false);
+  }
+
+  async #watchUplink(): Promise<void> {
+    const publisher = this.#publisher;
+    while (publisher && publisher === this.#publisher && !this.#stop.signal.aborted) {
+      this.uplink = await publisher.uplink().catch(() => undefined);
+      await new Promise((resolve) => setTimeout(resolve, UPLINK_EVERY));
+    }
+  }
+
+  async #check(): Promise<void> {
+    const asked = performance.now();
+    try {
+      this.info = await this.api.info(this.#stop.signal);
+      this.answerMs = Math.max(1, Math.round(performance.now() - asked));
+    } catch {
+      // The room's own polling tells that the server is away.
+    }
+  }
+
+  /** The invitation of this room: kept, so that it is the same link each time. */
+  async #invite(): Promise<void> {
+    const key = `lectern.invitation.${this.room.name}`;
+    try {
+      const kept = JSON.parse(localStorage.getItem(key) ?? 'null') as Invitation | null;
+      if (kept && Date.parse(kept.expires) - Date.now() > INVITE_LEFT && (await this.#honoured(kept))) {
+        this.invitation = kept;
+        return;
+      }
+      this.invitation = await this.api.invite(this.room.name, 'student', INVITE_TTL, this.#stop.signal);
+      localStorage.setItem(key, JSON.stringify(this.invitation));
+    } catch (err) {
+      if (!this.#stop.signal.aborted) this.inviteProblem = toProblem(err);
+    }
+  }
+
+  /** Whether the server still takes an invitation: it may have got new keys since. */
+  async #honoured(kept: Invitation): Promise<boolean> {
+    try {
+      const { room } = await new Api(kept.token).me(this.#stop.signal);
+      return room === this.room.name && kept.link.startsWith(location.origin);
+    } catch {
+      return false;
+    }
+  }
+}

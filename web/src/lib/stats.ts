@@ -1,0 +1,83 @@
+/** The fields of RTCStats that are looked at; browsers leave many of them out. */
+interface Report {
+  type: string;
+  kind?: string;
+  bytesReceived?: number;
+  bytesSent?: number;
+  nominated?: boolean;
+  state?: string;
+  frameHeight?: number;
+  framesPerSecond?: number;
+  qualityLimitationReason?: string;
+  fractionLost?: number;
+  roundTripTime?: number;
+  codecId?: string;
+  mimeType?: string;
+  active?: boolean;
+}
+
+/** All reports of a peer connection. */
+export async function reports(pc: RTCPeerConnection): Promise<Map<string, Report>> {
+  const all = new Map<string, Report>();
+  (await pc.getStats()).forEach((value: unknown, key: string) => all.set(key, value as Report));
+  return all;
+}
+
+/** Bytes of media that came in so far. */
+export function mediaBytes(all: Iterable<Report>): number {
+  let bytes = 0;
+  for (const r of all) if (r.type === 'inbound-rtp') bytes += r.bytesReceived ?? 0;
+  return bytes;
+}
+
+/**
+ * Bytes of anything that came in so far (feedback of the other side counts):
+ * undefined where the browser does not say.
+ */
+export function pathBytes(all: Iterable<Report>): number | undefined {
+  let bytes: number | undefined;
+  for (const r of all) {
+    if (r.type !== 'candidate-pair' || r.bytesReceived === undefined) continue;
+    bytes = (bytes ?? 0) + r.bytesReceived;
+  }
+  return bytes;
+}
+
+/** How well an upload goes, for words. */
+export interface Uplink {
+  quality: 'good' | 'lowered' | 'lossy';
+  /** Height of the picture that is sent; 0 when none is. */
+  height: number;
+  /** Bits per second since the last call. */
+  bitrate: number;
+  codec: string;
+}
+
+/** Turns the reports of a publisher into an Uplink; keeps what it needs of the last call. */
+export class UplinkMeter {
+  #bytes = 0;
+  #at = 0;
+
+  read(all: Map<string, Report>, now: number): Uplink {
+    let bytes = 0;
+    let height = 0;
+    let lost = 0;
+    let limited = false;
+    let codec = '';
+    for (const r of all.values()) {
+      if (r.type === 'remote-inbound-rtp') lost = Math.max(lost, r.fractionLost ?? 0);
+      if (r.type !== 'outbound-rtp') continue;
+      bytes += r.bytesSent ?? 0;
+      if (r.kind !== 'video') continue;
+      height = Math.max(height, r.frameHeight ?? 0);
+      limited ||= r.qualityLimitationReason === 'bandwidth';
+      codec = (r.codecId && all.get(r.codecId)?.mimeType?.replace(/^video\//i, '')) || codec;
+    }
+    const seconds = (now - this.#at) / 1000;
+    const bitrate = this.#at && seconds > 0 ? ((bytes - this.#bytes) * 8) / seconds : 0;
+    this.#bytes = bytes;
+    this.#at = now;
+    const quality = lost > 0.05 ? 'lossy' : limited ? 'lowered' : 'good';
+    return { quality, height, bitrate: Math.max(0, bitrate), codec };
+  }
+}

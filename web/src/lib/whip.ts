@@ -1,0 +1,101 @@
+import { Link, type LinkOptions, type Pulse, endpointOf } from './link.ts';
+import type { PeerSession } from './session.ts';
+import { type Uplink, UplinkMeter, pathBytes, reports } from './stats.ts';
+
+/** A codec that the teacher may ask for; auto leaves the choice to the browser. */
+export type CodecChoice = 'auto' | 'VP8' | 'VP9' | 'AV1' | 'H264';
+
+export interface PublisherOptions {
+  room: string;
+  slot?: string;
+  credential: string;
+  /** What to send; at most one of each kind. */
+  tracks: MediaStreamTrack[];
+  codec?: CodecChoice;
+  /** Upper limit of the video, bits per second. */
+  maxBitrate?: number;
+  channels?: boolean;
+  link?: Partial<LinkOptions>;
+}
+
+/** Publishes one stream by WHIP and keeps it on air until closed. */
+export class Publisher extends Link {
+  readonly #tracks: Map<string, MediaStreamTrack>;
+  #meter = new UplinkMeter();
+
+  constructor(options: PublisherOptions) {
+    const tracks = new Map(options.tracks.map((track) => [track.kind, track]));
+    super({
+      session: () => ({
+        endpoint: endpointOf('whip', options.room, options.slot ?? 'main'),
+        credential: options.credential,
+        channels: options.channels ?? false,
+        prepare: (pc) => addTracks(pc, tracks, options),
+      }),
+      // An end that is told ends the class; a new session takes the slot over anyway.
+      tell: false,
+      ...options.link,
+    });
+    this.#tracks = tracks;
+    this.on('session', () => (this.#meter = new UplinkMeter()));
+  }
+
+  /** Sends track in the place of the one of its kind, now and after a reconnect. */
+  async replaceTrack(track: MediaStreamTrack): Promise<void> {
+    this.#tracks.set(track.kind, track);
+    const senders = this.session?.pc.getSenders() ?? [];
+    const sender = senders.find((s) => s.track?.kind === track.kind);
+    if (sender) await sender.replaceTrack(track);
+    // The session was offered without this kind.
+    else if (this.session?.connected) this.renew();
+  }
+
+  /** How well the upload goes; undefined while not connected. */
+  async uplink(): Promise<Uplink | undefined> {
+    if (!this.session?.connected) return undefined;
+    return this.#meter.read(await reports(this.session.pc), Date.now());
+  }
+
+  protected override async pulse(session: PeerSession): Promise<Pulse> {
+    // The server's reports on what it receives are the sign of its life.
+    const bytes = pathBytes((await reports(session.pc)).values());
+    return { bytes: bytes ?? 0, expected: bytes !== undefined, visible: false };
+  }
+}
+
+function addTracks(
+  pc: RTCPeerConnection,
+  tracks: Map<string, MediaStreamTrack>,
+  options: PublisherOptions,
+): void {
+  for (const track of tracks.values()) {
+    const video = track.kind === 'video';
+    const limit = video && options.maxBitrate ? { maxBitrate: options.maxBitrate } : {};
+    const transceiver = pc.addTransceiver(track, { direction: 'sendonly', sendEncodings: [limit] });
+    if (video) preferCodec(transceiver, options.codec ?? 'auto');
+  }
+}
+
+/** Puts the codec in front of the others, where the browser can choose at all. */
+function preferCodec(transceiver: RTCRtpTransceiver, choice: CodecChoice): void {
+  if (choice === 'auto' || typeof RTCRtpReceiver === 'undefined') return;
+  const all = RTCRtpReceiver.getCapabilities('video')?.codecs ?? [];
+  const wanted = `video/${choice}`.toLowerCase();
+  const first = all.filter((codec) => codec.mimeType.toLowerCase() === wanted);
+  if (first.length === 0) return;
+  try {
+    transceiver.setCodecPreferences([...first, ...all.filter((codec) => !first.includes(codec))]);
+  } catch {
+    // The browser will not: its own order is as good as any.
+  }
+}
+
+/** The codecs that this browser can send, of those on offer. */
+export function sendableCodecs(): CodecChoice[] {
+  if (typeof RTCRtpSender === 'undefined') return ['auto'];
+  const known = new Set(
+    RTCRtpSender.getCapabilities('video')?.codecs.map((codec) => codec.mimeType.toLowerCase()),
+  );
+  const all: CodecChoice[] = ['H264', 'VP8', 'VP9', 'AV1'];
+  return ['auto', ...all.filter((codec) => known.has(`video/${codec}`.toLowerCase()))];
+}
