@@ -243,7 +243,7 @@ func (c *chat) join(ctx context.Context, h *hello) error {
 	if err != nil {
 		return c.refuse(ctx, err)
 	}
-	c.s.named(w.You.Name)
+	c.s.settle(w.You)
 	c.sent = h.Since
 	return c.welcome(ctx, w)
 }

@@ -80,10 +80,11 @@ type Session struct {
 	room *room.Room
 	log  *slog.Logger
 
-	mu     sync.Mutex // guards what follows
-	who    room.Identity
-	known  chan struct{} // closed when who is final
-	closed bool          // known is
+	known chan struct{} // closed when who has joined
+
+	mu      sync.Mutex // guards what follows
+	who     room.Identity
+	settled bool // known is closed
 }
 
 // New returns the Session of a peer connection.
@@ -130,29 +131,30 @@ func (s *Session) Serve(ctx context.Context, ch Channel) error {
 	return err
 }
 
-// identify settles who is at the other end. The first call decides.
+// identify returns who joins. An invitation is one token for many students: each
+// page has a secret that tells it apart. A teacher is who the token says, as when
+// publishing.
 func (s *Session) identify(h hello) room.Identity {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return s.who
+	who := s.who
+	if !s.settled && h.Key != "" && who.Role == access.Student {
+		sum := sha256.Sum256([]byte(who.ID + "\n" + h.Key))
+		who.ID += "~" + hex.EncodeToString(sum[:8])
 	}
-	// An invitation is one token for many students: each page has a secret that
-	// tells it apart. A teacher is who the token says, as when publishing.
-	if h.Key != "" && s.who.Role == access.Student {
-		sum := sha256.Sum256([]byte(s.who.ID + "\n" + h.Key))
-		s.who.ID += "~" + hex.EncodeToString(sum[:8])
-	}
-	s.closed = true
-	close(s.known)
-	return s.who
+	return who
 }
 
-// named keeps the name that the room has made of the one in hello.
-func (s *Session) named(name string) {
+// settle keeps who has joined, with the name that the room has made of the one in
+// hello.
+func (s *Session) settle(you room.Person) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.who.Name = name
+	s.who.ID, s.who.Name = you.ID, you.Name
+	if !s.settled {
+		s.settled = true
+		close(s.known)
+	}
 }
 
 // identity is who is at the other end. It waits a little for the chat channel to

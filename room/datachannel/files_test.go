@@ -204,6 +204,8 @@ func TestFiles_SlowDiskBlocksNeitherReaderNorChat(t *testing.T) {
 	chat.send(`{"type":"say","ref":"r","text":"still here"}`)
 	chat.next("ok")
 	c.chunk(g.num("transfer"), 1<<20, data[1<<20:1<<20+1]) // beyond the window
+	c.send(`{"type":"get","id":"nothing"}`)
+	c.wantError("not_found") // so that the chunk has been read
 	close(files.gate)
 	c.wantError("bad_message")
 }
