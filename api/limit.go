@@ -11,8 +11,8 @@ import (
 // Rates per remote address. A whole school may sit behind one address, and all
 // of it comes back at once when a switch reboots: the bursts allow for that.
 const (
-	signallingRate  = 100 // requests per second that make or change sessions
-	signallingBurst = 600
+	signallingRate  = 200 // requests per second that make or change sessions
+	signallingBurst = 2000
 	guessRate       = 2 // wrong credentials per second
 	guessBurst      = 60
 	changesRate     = 50 // other changing requests per second
