@@ -82,7 +82,6 @@ func (l *lane) begin(f *Format) {
 		Channels:  f.Channels,
 		FMTP:      f.FMTP,
 	}
-	l.p.log.Info("track began", "track", l.track.ID, "codec", string(f.Codec))
 }
 
 func (l *lane) flush() {

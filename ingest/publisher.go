@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"errors"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,7 +34,6 @@ type Config struct {
 	// NACK says for which kinds, by stream.Kind, the publisher repairs losses.
 	NACK [2]bool
 
-	Log *slog.Logger     // nil: slog.DiscardHandler
 	Now func() time.Time // nil: time.Now; the clock of the arrivals
 }
 
@@ -45,7 +43,6 @@ type Config struct {
 // Make it, publish its Source, Start it with the outcome, push packets, Close it.
 type Publisher struct {
 	cfg  Config
-	log  *slog.Logger
 	now  func() time.Time
 	kick chan struct{} // capacity 1: feedback is due before the next tick
 	ssrc atomic.Uint32 // of the video, 0 before the first packet
@@ -72,15 +69,11 @@ type Publisher struct {
 
 // NewPublisher returns a Publisher that drops what comes until Start.
 func NewPublisher(cfg Config) *Publisher {
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
 	return &Publisher{
 		cfg:   cfg,
-		log:   cfg.Log,
 		now:   cfg.Now,
 		kick:  make(chan struct{}, 1),
 		stop:  make(chan struct{}),

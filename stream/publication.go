@@ -129,7 +129,7 @@ func (p *Publication) Write(u *Unit) error {
 	s.mu.Unlock()
 	call(ask)
 	if begins {
-		s.log.Debug("track begins", "stream", s.name, "track", u.Track.ID, "codec", string(u.Track.Codec))
+		s.log.Info("track began", "stream", s.name, "track", u.Track.ID, "codec", string(u.Track.Codec))
 	}
 	return nil
 }

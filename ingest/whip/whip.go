@@ -70,7 +70,6 @@ func New(cfg Config, offer *rtc.Offer) *Session {
 		Feedback: s.feedback,
 		// Browsers repair video; they do not offer it for sound.
 		NACK: [2]bool{stream.Video: true},
-		Log:  s.log,
 	})
 	return s
 }
