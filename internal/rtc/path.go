@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pion/ice/v4"
+	"github.com/pion/stun/v3"
 )
 
 // path is where a session's packets go: the remote side of the selected pair. It
@@ -15,7 +16,8 @@ type path struct {
 	addr   netip.AddrPort
 	udp    *net.UDPAddr // nil with ICE-TCP
 	tcp    *tcpPeer     // nil with UDP
-	single atomic.Bool  // segmentation is refused on this path
+	remote ice.Candidate
+	single atomic.Bool // segmentation is refused on this path
 }
 
 // selected is called by the agent, one at a time, when it has chosen a pair.
@@ -24,7 +26,7 @@ func (s *Session) selected(remote ice.Candidate) {
 	if err != nil {
 		return
 	}
-	p := &path{addr: netip.AddrPortFrom(ip.Unmap(), uint16(remote.Port()))}
+	p := &path{addr: netip.AddrPortFrom(ip.Unmap(), uint16(remote.Port())), remote: remote}
 	if remote.NetworkType().IsTCP() {
 		if s.e.tcp == nil {
 			return
@@ -48,8 +50,8 @@ func (s *Session) usePath(p *path) {
 	if old != nil && old.addr == p.addr && old.tcp == p.tcp {
 		return
 	}
+	// An old connection stays open: the peer may still send there.
 	if p.tcp != nil {
-		p.tcp.session.Store(s)
 		s.e.udp.bind(s, netip.AddrPort{})
 	} else {
 		s.e.udp.bind(s, p.addr)
@@ -58,8 +60,33 @@ func (s *Session) usePath(p *path) {
 	if old == nil {
 		close(s.hasPath)
 	}
-	if old != nil && old.tcp != nil && old.tcp != p.tcp {
-		old.tcp.leave(s)
+}
+
+// nominated is called by the agent for each check of the peer, and returns true
+// to select its pair. The agent itself follows a nomination only to a pair of
+// higher priority. Browsers nominate what works best: when they leave a network
+// or close a connection, the agent would stay with a dead pair until consent is
+// lost. The pair must have answered a check of ours, lest media be led astray.
+func (s *Session) nominated(m *stun.Message, _, remote ice.Candidate, pair *ice.CandidatePair) bool {
+	p := s.path.Load()
+	if p == nil || p.remote == remote || !m.Contains(stun.AttrUseCandidate) {
+		return false
+	}
+	if !s.e.cfg.ICELite && pair.ResponsesReceived() == 0 {
+		return false
+	}
+	return p.tcp != nil && p.tcp.isClosing() || time.Since(p.remote.LastReceived()) > s.e.cfg.ConsentTimeout/3
+}
+
+// tcpLost moves from a closed connection to the one heard of last, if there is
+// any, until the peer nominates another pair.
+func (s *Session) tcpLost(lost *tcpPeer) {
+	p := s.path.Load()
+	if p == nil || p.tcp != lost {
+		return
+	}
+	if next := s.e.tcp.latest(s); next != nil {
+		s.usePath(&path{addr: next.addr, tcp: next, remote: p.remote})
 	}
 }
 
@@ -69,8 +96,9 @@ func (s *Session) closePath() {
 	defer s.pathMu.Unlock()
 	s.pathClosed = true
 	s.e.udp.bind(s, netip.AddrPort{})
-	if p := s.path.Swap(nil); p != nil && p.tcp != nil {
-		p.tcp.leave(s)
+	s.path.Store(nil)
+	if s.e.tcp != nil {
+		s.e.tcp.release(s)
 	}
 }
 

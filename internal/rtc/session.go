@@ -134,6 +134,7 @@ func (s *Session) newAgent(view *hostView) error {
 		ice.WithCandidateTypes([]ice.CandidateType{ice.CandidateTypeHost}),
 		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled),
 		ice.WithDisableActiveTCP(), // calling back is not our part
+		ice.WithBindingRequestHandler(s.nominated),
 		ice.WithICELite(s.e.cfg.ICELite), ice.WithLoggerFactory(logFactory{s.log}),
 		// The session ends when the agent is disconnected (see stateChanged). The
 		// agent's own end must come later than ConnectTimeout, for it counts both
@@ -143,7 +144,7 @@ func (s *Session) newAgent(view *hostView) error {
 	}
 	if s.e.tcp != nil {
 		networks = append(networks, ice.NetworkTypeTCP4, ice.NetworkTypeTCP6)
-		opts = append(opts, ice.WithTCPMux(s.e.tcp))
+		opts = append(opts, ice.WithTCPMux(agentTCPMux{s.e.tcp, s}))
 	}
 	agent, err := ice.NewAgentWithOptions(append(opts, ice.WithNetworkTypes(networks))...)
 	if err != nil {

@@ -33,8 +33,7 @@ const (
 
 // tcpMux is the passive side of ICE-TCP (RFC 6544): it accepts connections,
 // learns from the first check of each which session it is for, and gives agents
-// their packets. It implements ice.TCPMux. It has no use for the local address:
-// the socket is one.
+// their packets. It has no use for the local address: the socket is one.
 type tcpMux struct {
 	listener *net.TCPListener
 	log      *slog.Logger
@@ -95,8 +94,36 @@ func (m *tcpMux) admit(c net.Conn) {
 
 func (m *tcpMux) forget(p *tcpPeer) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	delete(m.peers, p.addr)
+	m.mu.Unlock()
+	if s := p.owner(); s != nil {
+		s.tcpLost(p)
+	}
+}
+
+// latest returns the open connection of s that a packet came from last, nil if
+// there is none.
+func (m *tcpMux) latest(s *Session) *tcpPeer {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var best *tcpPeer
+	for _, p := range m.peers {
+		if p.owner() == s && !p.isClosing() && (best == nil || p.heard.Load() > best.heard.Load()) {
+			best = p
+		}
+	}
+	return best
+}
+
+// release closes the connections of s.
+func (m *tcpMux) release(s *Session) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range m.peers {
+		if p.owner() == s {
+			p.close()
+		}
+	}
 }
 
 // peer returns the open connection from addr, nil if there is none.
@@ -106,8 +133,14 @@ func (m *tcpMux) peer(addr netip.AddrPort) *tcpPeer {
 	return m.peers[addr]
 }
 
+// agentTCPMux is the mux as one agent sees it. It implements ice.TCPMux.
+type agentTCPMux struct {
+	*tcpMux
+	s *Session
+}
+
 // GetConnByUfrag implements ice.TCPMux.
-func (m *tcpMux) GetConnByUfrag(ufrag string, isIPv6 bool, local net.IP) (net.PacketConn, error) {
+func (m agentTCPMux) GetConnByUfrag(ufrag string, isIPv6 bool, local net.IP) (net.PacketConn, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
@@ -115,10 +148,10 @@ func (m *tcpMux) GetConnByUfrag(ufrag string, isIPv6 bool, local net.IP) (net.Pa
 	}
 	key := tcpKey{ufrag, isIPv6}
 	if m.conns[key] != nil {
-		return nil, fmt.Errorf("rtc: ICE-TCP for one user fragment twice")
+		return nil, errors.New("rtc: ICE-TCP for one user fragment twice")
 	}
 	c := &tcpConn{
-		mux: m, key: key, frames: make(chan tcpFrame, tcpFrames), done: make(chan struct{}),
+		mux: m.tcpMux, owner: m.s, key: key, frames: make(chan tcpFrame, tcpFrames), done: make(chan struct{}),
 		local: &net.TCPAddr{IP: local, Port: int(addrPortOf(m.listener.Addr()).Port())},
 	}
 	m.conns[key] = c
@@ -185,6 +218,7 @@ func (m *tcpMux) Close() error {
 // It implements net.PacketConn.
 type tcpConn struct {
 	mux    *tcpMux
+	owner  *Session
 	key    tcpKey
 	local  net.Addr
 	frames chan tcpFrame
@@ -217,24 +251,15 @@ func (c *tcpConn) WriteTo(b []byte, a net.Addr) (int, error) {
 	return len(b), nil
 }
 
-// Close forgets the user fragment. Connections that carry a session stay with
-// it, the others end.
+// Close forgets the user fragment. The connections stay with the session: media
+// goes on while ICE restarts.
 func (c *tcpConn) Close() error {
 	c.once.Do(func() {
 		close(c.done)
 		c.mux.mu.Lock()
+		defer c.mux.mu.Unlock()
 		if c.mux.conns[c.key] == c {
 			delete(c.mux.conns, c.key)
-		}
-		var idle []*tcpPeer
-		for _, p := range c.mux.peers {
-			if p.home.Load() == c && p.session.Load() == nil {
-				idle = append(idle, p)
-			}
-		}
-		c.mux.mu.Unlock()
-		for _, p := range idle {
-			p.close()
 		}
 	})
 	return nil

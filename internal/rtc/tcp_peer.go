@@ -15,11 +15,11 @@ import (
 // 4571). It has a goroutine that reads and one that writes all that is queued at
 // once.
 type tcpPeer struct {
-	mux     *tcpMux
-	conn    net.Conn
-	addr    netip.AddrPort
-	home    atomic.Pointer[tcpConn] // whom packets are for
-	session atomic.Pointer[Session] // whose path it is
+	mux   *tcpMux
+	conn  net.Conn
+	addr  netip.AddrPort
+	home  atomic.Pointer[tcpConn] // whom packets are for; nil before the first check
+	heard atomic.Int64            // when a packet came last, Unix time in ns
 
 	wake      chan struct{}
 	closing   chan struct{}
@@ -37,10 +37,8 @@ func newTCPPeer(m *tcpMux, c net.Conn) *tcpPeer {
 // limit bytes would wait, or the connection closes. It does not block; kick
 // sets the writer going.
 func (p *tcpPeer) queue(packet []byte, limit int) bool {
-	select {
-	case <-p.closing:
+	if p.isClosing() {
 		return false
-	default:
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -65,11 +63,21 @@ func (p *tcpPeer) close() {
 	p.closeOnce.Do(func() { close(p.closing) })
 }
 
-// leave is close, if s is the session that uses the connection.
-func (p *tcpPeer) leave(s *Session) {
-	if p.session.CompareAndSwap(s, nil) {
-		p.close()
+func (p *tcpPeer) isClosing() bool {
+	select {
+	case <-p.closing:
+		return true
+	default:
+		return false
 	}
+}
+
+// owner is the session that the peer has named, nil before that.
+func (p *tcpPeer) owner() *Session {
+	if home := p.home.Load(); home != nil {
+		return home.owner
+	}
+	return nil
 }
 
 func (p *tcpPeer) write() {
@@ -112,7 +120,9 @@ func (p *tcpPeer) read() {
 			return
 		}
 		n, err := readFrame(r, buf)
-		if err != nil || !p.deliver(buf[:n]) {
+		now := time.Now()
+		p.heard.Store(now.UnixNano())
+		if err != nil || !p.deliver(buf[:n], now) {
 			return
 		}
 		timeout = tcpIdle
@@ -134,19 +144,20 @@ func readFrame(r io.Reader, buf []byte) (int, error) {
 
 // deliver hands on a packet; false ends the connection. A full agent makes the
 // peer wait, which TCP is there for.
-func (p *tcpPeer) deliver(frame []byte) bool {
+func (p *tcpPeer) deliver(frame []byte, arrival time.Time) bool {
+	home := p.home.Load()
 	if isMedia(frame) {
-		if s := p.session.Load(); s != nil {
-			s.mediaIn(frame, time.Now())
+		// Not only on the selected path: Chrome sends on the one it likes best.
+		if home != nil {
+			home.owner.mediaIn(frame, arrival)
 		}
 		return true
 	}
-	home := p.home.Load()
 	if home == nil || home.isClosed() {
 		// A new connection, or one that goes on after an ICE restart.
 		next := p.mux.connFor(frame, p.addr.Addr())
 		if next == nil {
-			return home != nil && p.session.Load() != nil
+			return home != nil && home.owner.ctx.Err() == nil
 		}
 		p.home.Store(next)
 		home = next
