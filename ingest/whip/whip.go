@@ -99,6 +99,7 @@ func (s *Session) Start(pub *stream.Publication) error {
 	s.peer = peer
 	// Nothing has come yet: the publisher does not have the answer.
 	if err := s.publisher.Start(pub, ssrc); err != nil {
+		s.peer = nil
 		return errors.Join(fmt.Errorf("start publisher: %w", err), peer.Close(err))
 	}
 	go s.watch(time.Now()) // ended by the end of the session; Close waits for it
