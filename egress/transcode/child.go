@@ -46,7 +46,7 @@ type child struct {
 
 // childArgs are the arguments for ffmpeg. The picture is scaled to width times
 // height, whatever the source does later.
-func childArgs(p plan, width, height int) []string {
+func (pool *Pool) childArgs(p plan, width, height int) []string {
 	args := []string{
 		"-hide_banner", "-nostdin", "-loglevel", "warning", "-nostats",
 		// Not "-fflags nobuffer": it throws away what was read for the analysis,
@@ -73,11 +73,11 @@ func childArgs(p plan, width, height int) []string {
 		args = append(args, "-map", "0:v",
 			"-vf", "scale="+size+":force_original_aspect_ratio=decrease:force_divisible_by=2:flags=bilinear,"+
 				"pad="+size+":-1:-1,setsar=1,format=yuv420p",
-			"-c:v", "libx264", "-preset", "veryfast", "-tune", "zerolatency", "-profile:v", "main", "-bf", "0",
+			"-c:v", "libx264", "-preset", pool.cfg.Preset, "-tune", "zerolatency", "-profile:v", "main", "-bf", "0",
 			"-crf", "23", "-maxrate", maxRate(width, height), "-bufsize", maxRate(width, height), "-threads", "2",
 			// The source is asked for a keyframe every few seconds and when a
 			// player joins; -g is for sources that do not obey.
-			"-force_key_frames", "source", "-g", "120", "-vsync", "passthrough")
+			"-force_key_frames", "source", "-g", "120", pool.fpsMode, "passthrough")
 		args = append(args, out(videoFD)...)
 	}
 	return args

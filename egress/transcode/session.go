@@ -200,7 +200,7 @@ func (s *session) startChild(width, height int, au *frame.AccessUnit) error {
 			return readFLV(r, func(t *tag.FlvTag, b []byte) error { return s.gotVideo(base, t, b) })
 		}
 	}
-	c, err := startChild(s.j.pool.ffmpeg, childArgs(s.plan, width, height), read)
+	c, err := startChild(s.j.pool.ffmpeg, s.j.pool.childArgs(s.plan, width, height), read)
 	if err != nil {
 		return err
 	}

@@ -12,9 +12,7 @@ package transcode
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"os/exec"
 	"sync"
 	"time"
 
@@ -47,6 +45,7 @@ const (
 const (
 	DefaultMaxProcesses = 8
 	DefaultIdleStop     = 10 * time.Second
+	DefaultPreset       = "veryfast"
 )
 
 // Config configures a Pool. The zero value is useful.
@@ -62,6 +61,10 @@ type Config struct {
 	// DefaultIdleStop, below 0 none.
 	IdleStop time.Duration
 
+	// Preset is that of the H.264 encoder. "" means DefaultPreset; "ultrafast"
+	// needs a third of its CPU and twice its bit rate.
+	Preset string
+
 	Log *slog.Logger // nil: slog.DiscardHandler
 }
 
@@ -70,6 +73,7 @@ type Config struct {
 type Pool struct {
 	cfg     Config
 	ffmpeg  string // path; "" when there is none
+	fpsMode string // name of an option, see probe
 	missing error  // why there is none
 	log     *slog.Logger
 
@@ -96,7 +100,8 @@ type Stats struct {
 	Died       uint64 // children that ended without being told to
 }
 
-// New returns a Pool. The caller must Close it.
+// New returns a Pool. It asks ffmpeg what it can do, which takes some 100 ms. The
+// caller must Close it.
 func New(cfg Config) *Pool {
 	if cfg.MaxProcesses <= 0 {
 		cfg.MaxProcesses = DefaultMaxProcesses
@@ -107,17 +112,15 @@ func New(cfg Config) *Pool {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Preset == "" {
+		cfg.Preset = DefaultPreset
+	}
 	if cfg.FFmpeg == "" {
 		cfg.FFmpeg = "ffmpeg"
 	}
 	p := &Pool{cfg: cfg, log: cfg.Log, jobs: make(map[key]*job)}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	path, err := exec.LookPath(cfg.FFmpeg)
-	if err != nil {
-		p.missing = fmt.Errorf("%w: looking up %s: %w", ErrUnavailable, cfg.FFmpeg, err)
-		return p
-	}
-	p.ffmpeg = path
+	p.ffmpeg, p.fpsMode, p.missing = probe(cfg.FFmpeg)
 	return p
 }
 

@@ -179,9 +179,12 @@ func (c *conn) OnPlay(sc *rtmplib.StreamContext, _ uint32, cmd *message.NetStrea
 	path, query := parseTarget(c.tcURL, c.app, cmd.StreamName)
 	src, err := c.s.cfg.Handler.OnPlay(c.ctx, Request{Path: path, Query: query, Remote: c.remote})
 	if err != nil {
-		code, text := codeFailed, "not allowed"
-		if errors.Is(err, ErrNotFound) {
+		code, text := codeFailed, "not possible now"
+		switch {
+		case errors.Is(err, ErrNotFound):
 			code, text = codeNotFound, "no such stream, or not live"
+		case errors.Is(err, ErrDenied):
+			text = "not allowed"
 		}
 		_ = c.send(controlID+1, sc.StreamID, 0, status("error", code, text)) // Play.Failed follows anyway
 		return err

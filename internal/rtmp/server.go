@@ -46,6 +46,7 @@ type Server struct {
 	end chan struct{}  // closed by Close
 
 	mu     sync.Mutex // guards what follows
+	l      net.Listener // of Serve
 	conns  map[*conn]struct{}
 	closed bool
 }
@@ -72,6 +73,14 @@ func NewServer(cfg Config) *Server {
 // Serve accepts connections on l, which it closes, until Close. It then returns
 // ErrClosed. It must be called once only.
 func (s *Server) Serve(l net.Listener) error {
+	s.mu.Lock()
+	s.l = l
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		_ = l.Close() // nobody was served
+		return ErrClosed
+	}
 	if err := s.lib.Serve(&listener{Listener: l, s: s}); err != nil && !errors.Is(err, rtmplib.ErrClosed) {
 		_ = l.Close() // it never got to serve
 		return err
@@ -91,8 +100,12 @@ func (s *Server) Close() error {
 	for c := range s.conns {
 		conns = append(conns, c)
 	}
+	l := s.l
 	s.mu.Unlock()
 	err := s.lib.Close()
+	if l != nil {
+		_ = l.Close() // the library may not have had it yet
+	}
 	for _, c := range conns {
 		c.abort()
 	}
