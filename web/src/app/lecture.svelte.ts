@@ -1,4 +1,5 @@
 import { type Api, type Lecture, lecturePath } from '../lib/api.ts';
+import { pause } from '../lib/backoff.ts';
 import type { RoomEvent } from '../lib/events.ts';
 import { type Problem, toProblem } from '../lib/problem.ts';
 import { LecturePlayer, type PlayerState, type Span, follow } from '../lib/player.ts';
@@ -10,6 +11,9 @@ export type Replayed = RoomEvent & { t: number };
 
 const GROWING_EVERY = 5000;
 const KEEP_EVERY = 5000;
+/** How a server says "not yet", and how soon it is asked again, ms. */
+const YOUNG = [404, 409, 425, 503];
+const YOUNG_EVERY = 1500;
 /** Closer to the end than this counts as watched, seconds. */
 const NEAR_END = 15;
 
@@ -27,6 +31,8 @@ export class LectureModel {
   events = $state.raw<Replayed[]>([]);
   state = $state.raw<PlayerState>();
   problem = $state.raw<Problem>();
+  /** The player is not there yet. */
+  opening = $state(true);
   /** Where an earlier visit had stopped and this one begins, seconds; 0: at the start. */
   resumedAt = $state(0);
   tab = $state<ReplayTab>('all');
@@ -80,8 +86,9 @@ export class LectureModel {
       const resume = from === undefined && kept > 0 && kept < length - NEAR_END ? kept : 0;
       player.rate = prefs.speed;
       player.volume = prefs.volume;
-      await player.load(this.#manifest(slot), from ?? resume);
+      await this.#loadWhenReady(player, slot, from ?? resume);
       this.resumedAt = resume;
+      this.opening = false;
     } catch (err) {
       if (!this.#stop.signal.aborted) this.problem = toProblem(err);
     }
@@ -138,6 +145,20 @@ export class LectureModel {
     this.#stop.abort();
     void this.closeSecond();
     void this.#player?.close();
+  }
+
+  /** A recording that has just begun has nothing to play for a moment: asks again until it has. */
+  async #loadWhenReady(player: LecturePlayer, slot: string, at: number): Promise<void> {
+    for (;;) {
+      try {
+        await player.load(this.#manifest(slot), at);
+        return;
+      } catch (err) {
+        const { status } = toProblem(err);
+        if (this.lecture?.state !== 'recording' || !YOUNG.includes(status)) throw err;
+        await pause(YOUNG_EVERY, this.#stop.signal);
+      }
+    }
   }
 
   #manifest(slot: string): string {

@@ -127,6 +127,7 @@ export class RoomModel {
         this.you = you;
         this.limits = limits;
         void this.#loadFiles();
+        this.#wake.abort(); // the counts have changed by one
       },
       signal,
     );

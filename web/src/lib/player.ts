@@ -81,7 +81,7 @@ export class LecturePlayer extends Emitter<PlayerEvents> {
         gapDetectionThreshold: 0.3,
         retryParameters: { maxAttempts: 8, baseDelay: 500, backoffFactor: 1.5, timeout: 20_000 },
       },
-      manifest: { retryParameters: { maxAttempts: 6, baseDelay: 500, timeout: 20_000 } },
+      manifest: { retryParameters: { maxAttempts: 3, baseDelay: 500, timeout: 20_000 } },
       // A lecture has one quality; nothing is to be switched for bandwidth.
       abr: { enabled: false },
     });

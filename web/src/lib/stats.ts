@@ -45,7 +45,8 @@ export function pathBytes(all: Iterable<Report>): number | undefined {
 
 /** How well an upload goes, for words. */
 export interface Uplink {
-  quality: 'good' | 'lowered' | 'lossy';
+  /** measuring: the browser is still finding out how much goes through. */
+  quality: 'measuring' | 'good' | 'lowered' | 'lossy';
   /** Height of the picture that is sent; 0 when none is. */
   height: number;
   /** Bits per second since the last call. */
@@ -53,10 +54,16 @@ export interface Uplink {
   codec: string;
 }
 
+/** How long a browser may take to find its bitrate, and how long a weakness must last, in ms. */
+const RAMP = 20_000;
+const LASTS = 6000;
+
 /** Turns the reports of a publisher into an Uplink; keeps what it needs of the last call. */
 export class UplinkMeter {
   #bytes = 0;
   #at = 0;
+  #beganAt = 0;
+  #weakSince = 0;
 
   read(all: Map<string, Report>, now: number): Uplink {
     let bytes = 0;
@@ -77,7 +84,18 @@ export class UplinkMeter {
     const bitrate = this.#at && seconds > 0 ? ((bytes - this.#bytes) * 8) / seconds : 0;
     this.#bytes = bytes;
     this.#at = now;
-    const quality = lost > 0.05 ? 'lossy' : limited ? 'lowered' : 'good';
+    const quality = this.#judge(now, lost > 0.05, limited);
     return { quality, height, bitrate: Math.max(0, bitrate), codec };
+  }
+
+  /** Browsers begin low and climb, and any uplink is short for a moment: only what lasts counts. */
+  #judge(now: number, lossy: boolean, limited: boolean): Uplink['quality'] {
+    this.#beganAt ||= now;
+    if (!lossy && !limited) this.#weakSince = 0;
+    else this.#weakSince ||= now;
+    if (this.#weakSince === 0) return 'good';
+    if (now - this.#beganAt < RAMP) return 'measuring';
+    if (now - this.#weakSince < LASTS) return 'good';
+    return lossy ? 'lossy' : 'lowered';
   }
 }
