@@ -20,6 +20,7 @@ import (
 	"github.com/lectern/lectern/room"
 	"github.com/lectern/lectern/room/access"
 	"github.com/lectern/lectern/storage"
+	"github.com/lectern/lectern/storage/playback"
 )
 
 // DefaultMaxSessions is the bound on WHIP and on WHEP sessions of one room.
@@ -33,9 +34,9 @@ type Config struct {
 	Store     *storage.Store
 	WHEP      *whep.Server
 	Endpoint  *rtc.Endpoint
-	Renderer  *transcode.Pool // for metrics and reasons; nil: no ffmpeg
-	Media     Media           // DASH and exports of lectures; nil: their files only
-	Pages     fs.FS           // the front end, rooted at index.html; nil: no pages
+	Renderer  *transcode.Pool   // for metrics and reasons; nil: no ffmpeg
+	Playback  *playback.Library // nil: one on Store, with the ffmpeg in PATH
+	Pages     fs.FS             // the front end, rooted at index.html; nil: no pages
 
 	Version   string
 	PublicURL string // as https://class.example.org; "": taken from each request
@@ -95,6 +96,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Pages == nil {
 		cfg.Pages = noPages{}
+	}
+	if cfg.Playback == nil {
+		cfg.Playback = playback.New(playback.Config{Store: cfg.Store, Log: cfg.Log})
 	}
 	cfg.PublicURL = strings.TrimSuffix(cfg.PublicURL, "/")
 	s := &Server{

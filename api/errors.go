@@ -8,6 +8,7 @@ import (
 	"github.com/lectern/lectern/room"
 	"github.com/lectern/lectern/room/access"
 	"github.com/lectern/lectern/storage"
+	"github.com/lectern/lectern/storage/playback"
 )
 
 // Sentences that stand for errors of more than one floor.
@@ -42,6 +43,9 @@ func knownErrors() []known {
 		{storage.ErrIncomplete, fail(http.StatusBadRequest, "incomplete_body", sayCutShort)},
 		{storage.ErrOffset, fail(http.StatusConflict, "superseded", saySuperseded)},
 		{storage.ErrSuperseded, fail(http.StatusConflict, "superseded", saySuperseded)},
+		{playback.ErrNotFound, fail(http.StatusNotFound, "not_found", sayNotHere)},
+		{playback.ErrNotReady, failLater(http.StatusServiceUnavailable, "recording_young", "Nothing can be played yet.", time.Second)},
+		{playback.ErrUnsupported, fail(http.StatusNotImplemented, "unsupported_export", "What was recorded cannot be put into this form on this server.")},
 		{storage.ErrBadHead, fail(http.StatusBadRequest, "bad_file", sayBadFile)},
 	}...)
 }

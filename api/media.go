@@ -2,6 +2,7 @@ package api
 
 import (
 	"archive/zip"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -13,26 +14,19 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/lectern/lectern/storage"
+	"github.com/lectern/lectern/storage/playback"
 )
-
-// Media makes what players and downloads of a lecture ask for beyond the files
-// of its recording.
-type Media interface {
-	// ServeLecture answers a GET or HEAD. name is relative to the address of
-	// the lecture: "dash.mpd", "poster", or below "media/" or "download/". It may
-	// be called from any goroutine. storage.ErrNotFound, and any error that it
-	// returns before it has written: the API answers.
-	ServeLecture(w http.ResponseWriter, r *http.Request, id, name string) error
-}
 
 const (
 	manifestFile = "manifest.json"
+	dashFile     = "dash.mpd"
+	segments     = "media/"
 	downloads    = "download/"
 	zipDownload  = downloads + "all.zip"
 )
 
-// lectureMedia serves the recording of a lecture: its files as they are, and
-// what Media makes of them.
+// lectureMedia serves the recording of a lecture: its files as they are, and as
+// players and people want it.
 func (s *Server) lectureMedia(c *gin.Context) error {
 	m, err := s.lectureFor(c, mayWatch)
 	if err != nil {
@@ -40,17 +34,39 @@ func (s *Server) lectureMedia(c *gin.Context) error {
 	}
 	name := strings.TrimPrefix(c.Request.URL.Path, "/api/lectures/"+m.ID+"/")
 	c.Header("Content-Security-Policy", "default-src 'none'; sandbox")
-	c.Header("Cache-Control", "private, no-cache") // of what does not grow, Media says so
+	c.Header("Cache-Control", "private, no-cache")
 	if name == zipDownload {
 		return s.sendZip(c, m)
 	}
 	if file, ok := strings.CutPrefix(name, downloads); ok && holds(m, file) {
 		return s.sendRecorded(c, m, file)
 	}
-	if s.cfg.Media == nil {
-		return fmt.Errorf("%s without media: %w", name, storage.ErrNotFound)
+	content, err := s.playable(c, m, name)
+	if err != nil {
+		return fmt.Errorf("making %s of lecture: %w", name, err)
 	}
-	return s.cfg.Media.ServeLecture(newMovingWriter(c.Writer), c.Request, m.ID, name)
+	if content.Immutable {
+		c.Header("Cache-Control", "private, max-age=31536000, immutable")
+	}
+	c.Header("Content-Type", content.MediaType)
+	http.ServeContent(newMovingWriter(c.Writer), c.Request, "", time.Time{}, bytes.NewReader(content.Data))
+	return nil
+}
+
+// playable makes the DASH manifest of a slot (?slot=, "" for main), or what such
+// a manifest names.
+func (s *Server) playable(c *gin.Context, m *storage.Manifest, name string) (playback.Content, error) {
+	lecture, err := s.cfg.Playback.Lecture(c.Request.Context(), m.ID)
+	if err != nil {
+		return playback.Content{}, err
+	}
+	if name == dashFile {
+		return lecture.MPD(c.Query("slot"))
+	}
+	if file, ok := strings.CutPrefix(name, segments); ok {
+		return lecture.Media(file)
+	}
+	return playback.Content{}, playback.ErrNotFound
 }
 
 // holds says whether a file belongs to the recording.

@@ -7,14 +7,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/lectern/lectern/room"
 	"github.com/lectern/lectern/room/access"
-	"github.com/lectern/lectern/storage"
 )
 
 func TestClass_FromBeginToArchive(t *testing.T) {
@@ -351,42 +349,5 @@ func TestWriteLines_SkipsDamage(t *testing.T) {
 	}
 	if !json.Valid(out.Bytes()) || out.String() != `{"events":[{"t":1},{"t":2}]}` {
 		t.Errorf("got %s", out.String())
-	}
-}
-
-// mediaFunc is a Media.
-type mediaFunc func(w http.ResponseWriter, r *http.Request, id, name string) error
-
-func (f mediaFunc) ServeLecture(w http.ResponseWriter, r *http.Request, id, name string) error {
-	return f(w, r, id, name)
-}
-
-func TestMedia_GetsWhatTheTokenMaySee(t *testing.T) {
-	var asked []string
-	g := newGateway(t, func(c *Config) {
-		c.Media = mediaFunc(func(w http.ResponseWriter, _ *http.Request, id, name string) error {
-			if name == "poster" {
-				return storage.ErrNotFound
-			}
-			asked = append(asked, name)
-			w.Header().Set("Content-Type", "application/dash+xml")
-			_, err := io.WriteString(w, "<MPD/>")
-			return err
-		})
-	})
-	var class room.Class
-	g.want(201, g.call(adminKey, "POST", "/api/rooms/algebra/class", nil), &class)
-	base := "/api/lectures/" + class.LectureID
-	student := g.token("algebra", access.Student)
-	for _, path := range []string{"/dash.mpd", "/media/main-video-1/3.webm", "/download/lecture.webm"} {
-		g.want(200, g.call(student, "GET", base+path, nil), nil)
-		g.want(200, g.call("", "GET", base+path+"?token="+student, nil), nil)
-		g.want(404, g.call(g.token("physics", access.Teacher), "GET", base+path, nil), nil)
-		g.want(401, g.call("", "GET", base+path, nil), nil)
-	}
-	g.want(404, g.call(student, "GET", base+"/poster", nil), nil)
-	want := "dash.mpd dash.mpd media/main-video-1/3.webm media/main-video-1/3.webm download/lecture.webm download/lecture.webm"
-	if got := strings.Join(asked, " "); got != want {
-		t.Errorf("got %q, want %q", got, want)
 	}
 }
