@@ -135,10 +135,12 @@ func (e *Endpoint) Close() error {
 		<-s.Done()
 	}
 	err := e.udp.close()
+	// Before the mux is closed: one that is does not read again, and done would
+	// never be, if a packet came at this moment.
+	<-e.udp.done
 	if muxErr := e.mux.Close(); muxErr != nil {
 		err = errors.Join(err, muxErr)
 	}
-	<-e.udp.done
 	if e.tcp != nil {
 		err = errors.Join(err, e.tcp.Close())
 	}
