@@ -129,6 +129,22 @@ func TestChat_BadMessagesAreAnsweredAndNothingIsLost(t *testing.T) {
 	}
 }
 
+func TestChat_EventsComeAlthoughAnswersGoFirst(t *testing.T) {
+	r, _ := newRoom(t, func(c *room.Config) {
+		c.Limits.MemberBurst, c.Limits.RoomBurst, c.Limits.Queue = 1000, 1000, 1000
+	})
+	c, _ := hello(t, r, wei, 0)
+	const n = 300
+	for i := range n {
+		c.send(fields{"type": "say", "ref": i, "text": fmt.Sprint(i)})
+	}
+	for i := range n {
+		if e := c.next("say", "error"); e["text"] != fmt.Sprint(i) {
+			t.Fatalf("got %v, want %d", e, i)
+		}
+	}
+}
+
 func TestChat_TooMuchIsRefusedWithATime(t *testing.T) {
 	r, _ := newRoom(t, func(c *room.Config) { c.Limits.MemberRate, c.Limits.MemberBurst = 0.5, 2 })
 	c, _ := hello(t, r, wei, 0)
