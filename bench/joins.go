@@ -100,10 +100,11 @@ func beginsKeyframe(mime string, p []byte) bool {
 
 // firstByte is the time from starting ffmpeg as a player to the first byte of
 // picture that it passes on. The start of ffmpeg itself, 50 to 100 ms, counts.
+// Not with -fflags nobuffer: ffmpeg 5.1 then throws the first pictures away.
 func firstByte(input ...string) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	args := append([]string{"-v", "error", "-fflags", "nobuffer", "-probesize", "32", "-analyzeduration", "0"}, input...)
+	args := append([]string{"-v", "error", "-probesize", "32", "-analyzeduration", "0"}, input...)
 	args = append(args, "-map", "0:v", "-c", "copy", "-frames:v", "1", "-f", "data", "pipe:1")
 	cmd := exec.CommandContext(ctx, "ffmpeg", args...)
 	out, err := cmd.StdoutPipe()

@@ -131,7 +131,14 @@ func (g *gateway) apiConfig() api.Config {
 		RTSPPort: portOf(g.addresses().RTSP), RTMPPort: portOf(g.addresses().RTMP),
 		Recording: g.cfg.Recording.Enabled, FileLimit: g.cfg.Files.MaxBytes, RoomQuota: g.cfg.Files.RoomQuotaBytes,
 		MaxSessions: g.cfg.Rooms.MaxSessions, Log: g.log,
+		Ready: g.ready,
 	}
+}
+
+// ready tells whether what is kept can be read, which is what everything needs.
+func (g *gateway) ready(ctx context.Context) error {
+	_, err := g.store.List(ctx, storage.Filter{Limit: 1})
+	return err
 }
 
 // openPlayers listens for legacy players.
