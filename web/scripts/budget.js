@@ -34,7 +34,9 @@ function closure(name, seen = new Set()) {
   return seen;
 }
 
-const all = readdirSync(join(dist, 'assets')).filter((f) => statSync(join(dist, 'assets', f)).isFile());
+const all = readdirSync(join(dist, 'assets')).filter((f) =>
+  statSync(join(dist, 'assets', f)).isFile(),
+);
 const sum = (/** @type {Iterable<string>} */ names) => [...names].reduce((n, f) => n + size(f), 0);
 const player = all.filter((f) => f.startsWith('shaka'));
 
@@ -49,6 +51,8 @@ for (const [part, limit] of Object.entries(budgets)) {
   const got = sizes[/** @type {keyof typeof sizes} */ (part)];
   const over = got > limit;
   failed ||= over;
-  console.log(`${part.padEnd(7)} ${got.toFixed(1).padStart(7)} KiB of ${limit}${over ? '  OVER BUDGET' : ''}`);
+  console.log(
+    `${part.padEnd(7)} ${got.toFixed(1).padStart(7)} KiB of ${limit}${over ? '  OVER BUDGET' : ''}`,
+  );
 }
 if (failed) process.exitCode = 1;

@@ -71,7 +71,8 @@ export class Capture {
     try {
       if (wantCamera && wantMicrophone) {
         const tracks = await this.#devices.both(prefs.camera, prefs.microphone, prefs.picture);
-        for (const track of tracks) this.#take(track.kind === 'video' ? 'camera' : 'microphone', track);
+        for (const track of tracks)
+          this.#take(track.kind === 'video' ? 'camera' : 'microphone', track);
         return;
       }
       throw new Problem('one');

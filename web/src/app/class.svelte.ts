@@ -15,14 +15,7 @@ import { RoomModel } from './room.svelte.ts';
  * - ended: there was a class
  * - failed: refused for good
  */
-export type Phase =
-  | 'joining'
-  | 'waiting'
-  | 'live'
-  | 'interrupted'
-  | 'lost'
-  | 'ended'
-  | 'failed';
+export type Phase = 'joining' | 'waiting' | 'live' | 'interrupted' | 'lost' | 'ended' | 'failed';
 
 /** One stream beside the main one. */
 interface Extra {
@@ -178,7 +171,7 @@ export class ClassModel {
   #end({ slot, viewer, stop }: Extra): void {
     stop.abort();
     void viewer.close();
-    const { [slot]: _, ...others } = this.streams;
+    const { [slot]: gone, ...others } = this.streams;
     this.streams = others;
   }
 }

@@ -86,7 +86,7 @@ export function placeOf(id: string): number {
 }
 
 export function rememberPlace(id: string, seconds: number): void {
-  const { [id]: _, ...others } = places();
+  const { [id]: old, ...others } = places();
   const kept = Object.entries(others).slice(-MAX_PLACES);
   if (seconds > 5) kept.push([id, Math.floor(seconds)]);
   try {

@@ -91,7 +91,8 @@ export class Shelf {
           const me = await api.me(signal);
           if (me.role === 'admin') this.#may.set('*', api);
           if (me.role === 'teacher') this.#may.set(me.room, api);
-          for (const lecture of await api.lectures(undefined, signal)) seen.set(lecture.id, lecture);
+          for (const lecture of await api.lectures(undefined, signal))
+            seen.set(lecture.id, lecture);
           answered = true;
         } catch (err) {
           problem = toProblem(err);

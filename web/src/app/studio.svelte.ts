@@ -172,13 +172,12 @@ export class StudioModel {
   }
 
   /**
-   * Leaves the studio. The server is not told: a class that is on goes on, and
-   * waits for its teacher to come back.
+   * Leaves the studio. A class that is on goes on without its streams, and waits
+   * for its teacher to come back; students are told so at once.
    */
   close(): void {
     if (this.#stop.signal.aborted) return;
-    const publishers = [this.#publisher, this.#sharing];
-    for (const publisher of publishers) void publisher?.session?.close(false);
+    for (const publisher of [this.#publisher, this.#sharing]) void publisher?.close();
     this.#stop.abort();
     this.room.close();
     this.capture.close();
@@ -205,7 +204,8 @@ export class StudioModel {
         if (state.phase === 'up') resolve();
         if (state.phase === 'failed') reject(state.problem ?? new ProblemError('unexpected'));
         // The first connection is not tried for ever: the person waits before a button.
-        if (state.phase === 'connecting' && state.problem && state.attempt > 2) reject(state.problem);
+        if (state.phase === 'connecting' && state.problem && state.attempt > 2)
+          reject(state.problem);
       });
     });
     void publisher.start(this.#stop.signal);
@@ -293,11 +293,20 @@ export class StudioModel {
     const key = `lectern.invitation.${this.room.name}`;
     try {
       const kept = JSON.parse(localStorage.getItem(key) ?? 'null') as Invitation | null;
-      if (kept && Date.parse(kept.expires) - Date.now() > INVITE_LEFT && (await this.#honoured(kept))) {
+      if (
+        kept &&
+        Date.parse(kept.expires) - Date.now() > INVITE_LEFT &&
+        (await this.#honoured(kept))
+      ) {
         this.invitation = kept;
         return;
       }
-      this.invitation = await this.api.invite(this.room.name, 'student', INVITE_TTL, this.#stop.signal);
+      this.invitation = await this.api.invite(
+        this.room.name,
+        'student',
+        INVITE_TTL,
+        this.#stop.signal,
+      );
       localStorage.setItem(key, JSON.stringify(this.invitation));
     } catch (err) {
       if (!this.#stop.signal.aborted) this.inviteProblem = toProblem(err);

@@ -37,7 +37,8 @@ export const en = {
     expired: 'Your invitation has run out. Ask for a new link and paste it here.',
     field: 'Link or key',
     open: 'Open',
-    invalid: 'There is no invitation in this text. A link of this server ends in #token=… or #key=….',
+    invalid:
+      'There is no invitation in this text. A link of this server ends in #token=… or #key=….',
   },
 
   homePage: {
@@ -59,7 +60,8 @@ export const en = {
     noRecordings: 'No recordings yet',
     noRecordingsHint: 'Classes that are recorded are kept here.',
     key: 'Have a link or key?',
-    keyHint: 'Start classes and see recordings with the key of this server, or the link of a teacher.',
+    keyHint:
+      'Start classes and see recordings with the key of this server, or the link of a teacher.',
     yourRooms: 'Your rooms',
     openStudio: 'Open the studio',
   },
@@ -188,8 +190,7 @@ export const en = {
     endClass: 'End class',
     endTitle: 'End the class?',
     endWatching: (n: number) => many(n, '1 person is watching.', `${n} people are watching.`),
-    endRecording: (length: string) =>
-      `The recording, ${length} long, is in the archive at once.`,
+    endRecording: (length: string) => `The recording, ${length} long, is in the archive at once.`,
     endNotRecorded: 'It was not recorded.',
     stay: 'Stay on air',
     ended: 'The class has ended',
@@ -241,6 +242,8 @@ export const en = {
     watchRecording: 'Watch from the start',
     lostTitle: 'Connection lost. Coming back',
     lostHint: (ago: string) => `Your connection dropped ${ago} ago. You need not do anything.`,
+    stoppedTitle: 'The picture has stopped',
+    stoppedHint: (ago: string) => `Nothing has come for ${ago}. It goes on by itself.`,
     lostRecorded: 'Nothing is missed: the class is being recorded.',
     teacherTitle: 'The teacher’s connection is interrupted',
     teacherHint: 'Yours is fine. It goes on by itself when the teacher is back.',
@@ -438,7 +441,6 @@ export const en = {
     internal: 'The server failed. Try again; its log tells why.',
     playback_unsupported: 'This browser cannot play recordings.',
     playback_failed: 'The player stopped. Reload the page to try again.',
-    text_too_long: 'The message is too long.',
     unexpected: 'Something went wrong.',
   } as Record<string, string>,
 

@@ -32,7 +32,9 @@ class I18n {
 
   /** A sentence for a person; the server's own words for codes that no catalogue has. */
   problem(problem: Problem): string {
-    return this.t.problems[problem.code] ?? (problem.message || this.t.problems['unexpected'] || '');
+    return (
+      this.t.problems[problem.code] ?? (problem.message || this.t.problems['unexpected'] || '')
+    );
   }
 
   /** The server's sentence on why a player is not served, in this language. */
@@ -49,7 +51,8 @@ class I18n {
   /** "Tuesday 17 November", with the year when it is another one. */
   date(at: number | string, weekday: 'long' | 'short' = 'long'): string {
     const date = new Date(at);
-    const year = date.getFullYear() === new Date().getFullYear() ? {} : { year: 'numeric' as const };
+    const year =
+      date.getFullYear() === new Date().getFullYear() ? {} : { year: 'numeric' as const };
     return new Intl.DateTimeFormat(this.locale, {
       weekday,
       day: 'numeric',

@@ -240,6 +240,8 @@ export const zh: Catalogue = {
     watchRecording: '从头观看',
     lostTitle: '连接中断，正在恢复',
     lostHint: (ago) => `你的连接在 ${ago} 前中断。无需任何操作。`,
+    stoppedTitle: '画面停止了',
+    stoppedHint: (ago) => `已有 ${ago} 没有收到内容。会自动继续。`,
     lostRecorded: '不会错过：课堂正在录制。',
     teacherTitle: '教师的连接中断了',
     teacherHint: '你的连接正常。教师回来后会自动继续。',

@@ -127,13 +127,16 @@ export class Credentials {
       .filter(({ claims }) => strength[claims.role] >= strength.teacher)
       .sort((a, b) => strength[b.claims.role] - strength[a.claims.role])[0]?.token;
     if (want === 'teach') return teach ?? this.#kept.key;
-    const watch = usable.sort((a, b) => strength[a.claims.role] - strength[b.claims.role])[0]?.token;
+    const watch = usable.sort((a, b) => strength[a.claims.role] - strength[b.claims.role])[0]
+      ?.token;
     return watch ?? this.#kept.key;
   }
 
   /** The strongest credential, for what concerns no single room. */
   get strongest(): string | undefined {
-    const best = this.#usable().sort((a, b) => strength[b.claims.role] - strength[a.claims.role])[0];
+    const best = this.#usable().sort(
+      (a, b) => strength[b.claims.role] - strength[a.claims.role],
+    )[0];
     return this.#kept.key ?? best?.token;
   }
 
@@ -156,7 +159,9 @@ export class Credentials {
   #load(): Kept {
     try {
       const kept = JSON.parse(this.#store.getItem(STORE_KEY) ?? '{}') as Partial<Kept>;
-      const tokens = Array.isArray(kept.tokens) ? kept.tokens.filter((t) => typeof t === 'string') : [];
+      const tokens = Array.isArray(kept.tokens)
+        ? kept.tokens.filter((t) => typeof t === 'string')
+        : [];
       return typeof kept.key === 'string' ? { key: kept.key, tokens } : { tokens };
     } catch {
       return { tokens: [] };

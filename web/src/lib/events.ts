@@ -83,13 +83,7 @@ export interface RecordingEvent extends Base {
 }
 
 export type RoomEvent =
-  | SayEvent
-  | HandEvent
-  | PeopleEvent
-  | FileEvent
-  | ClassEvent
-  | StreamEvent
-  | RecordingEvent;
+  SayEvent | HandEvent | PeopleEvent | FileEvent | ClassEvent | StreamEvent | RecordingEvent;
 
 const known = new Set(['say', 'hand', 'people', 'file', 'class', 'stream', 'recording']);
 

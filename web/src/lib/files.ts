@@ -171,7 +171,8 @@ export class Files extends Emitter<FileEvents> {
     } catch {
       return;
     }
-    const job = this.#jobs.get(String(message['id'] ?? ''));
+    const id = message['id'];
+    const job = typeof id === 'string' ? this.#jobs.get(id) : undefined;
     if (!job || job.upload.state === 'stored' || job.upload.state === 'failed') return;
     const offset = Number(message['offset']) || 0;
     switch (message['type']) {

@@ -275,7 +275,10 @@ class Silence {
   note(pulse: Pulse, now: number): number {
     const moved = pulse.bytes > Math.max(0, this.#bytes);
     this.#bytes = pulse.bytes;
-    if (moved || !pulse.expected) this.#since = now;
-    return now - this.#since;
+    if (moved || !pulse.expected) {
+      this.#since = now;
+      return 0;
+    }
+    return Math.max(1, now - this.#since);
   }
 }

@@ -96,7 +96,8 @@ export class PeerSession extends Emitter<SessionEvents> {
   async restart(signal: AbortSignal): Promise<void> {
     const answer = this.pc.remoteDescription?.sdp;
     if (!this.#resource || !answer) throw new Problem('gone', 'no session', 404);
-    if (this.pc.signalingState !== 'stable') await this.pc.setLocalDescription({ type: 'rollback' });
+    if (this.pc.signalingState !== 'stable')
+      await this.pc.setLocalDescription({ type: 'rollback' });
     await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart: true }));
     await this.#gathered(signal);
     const response = await this.#request(

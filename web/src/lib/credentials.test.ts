@@ -1,0 +1,96 @@
+import { describe, expect, it } from 'vitest';
+import { Credentials, claimsOf, parseCredential } from './credentials.ts';
+
+const NOW = Date.parse('2026-11-20T10:00:00Z');
+
+function tokenOf(claims: Record<string, unknown>): string {
+  const encode = (value: object) =>
+    btoa(String.fromCharCode(...new TextEncoder().encode(JSON.stringify(value))))
+      .replaceAll('+', '-')
+      .replaceAll('/', '_')
+      .replaceAll('=', '');
+  return `${encode({ alg: 'HS256' })}.${encode(claims)}.c2ln`;
+}
+
+function memory() {
+  const kept = new Map<string, string>();
+  return {
+    getItem: (key: string) => kept.get(key) ?? null,
+    setItem: (key: string, value: string) => void kept.set(key, value),
+  };
+}
+
+const student = tokenOf({ room: 'algebra', role: 'student', sub: 's', exp: NOW / 1000 + 60 });
+const teacher = tokenOf({ room: 'algebra', role: 'teacher', sub: 't', name: '王晓琳' });
+
+describe('claimsOf', () => {
+  it('reads a token', () => {
+    expect(claimsOf(teacher)).toEqual({
+      room: 'algebra',
+      role: 'teacher',
+      name: '王晓琳',
+      subject: 't',
+      expires: 0,
+    });
+  });
+  it.each(['', 'abc', 'a.b.c', tokenOf({ role: 'king' })])('refuses %s', (text) =>
+    expect(claimsOf(text)).toBeUndefined(),
+  );
+});
+
+describe('parseCredential', () => {
+  it('takes links, fragments, tokens and keys', () => {
+    expect(parseCredential(`https://x.example/r/algebra#token=${student}`)).toEqual({
+      token: student,
+    });
+    expect(parseCredential('#key=ABC')).toEqual({ key: 'ABC' });
+    expect(parseCredential(` ${teacher} `)).toEqual({ token: teacher });
+    expect(parseCredential('ABCDEF')).toEqual({ key: 'ABCDEF' });
+  });
+  it('refuses what holds no credential', () => {
+    for (const text of ['', 'https://x.example/r/algebra', 'two words', '#nothing=1']) {
+      expect(parseCredential(text)).toBeUndefined();
+    }
+  });
+});
+
+describe('Credentials', () => {
+  it('chooses by room and by what is wanted, and forgets what has run out', () => {
+    const store = memory();
+    let now = NOW;
+    const credentials = new Credentials(store, () => now);
+    credentials.add({ token: student });
+    expect(credentials.for('algebra', 'teach')).toBeUndefined();
+    credentials.add({ token: teacher });
+    expect(credentials.for('algebra', 'teach')).toBe(teacher);
+    expect(credentials.for('algebra', 'watch')).toBe(student);
+    expect(credentials.for('other', 'watch')).toBeUndefined();
+    now += 61_000;
+    expect(credentials.for('algebra', 'watch')).toBe(teacher);
+    credentials.add({ key: 'K' });
+    expect(credentials.for('other', 'teach')).toBe('K');
+    expect(credentials.all).toEqual(['K', teacher]);
+
+    const again = new Credentials(store, () => now);
+    expect(again.strongest).toBe('K');
+    again.forget('K');
+    expect(again.strongest).toBe(teacher);
+  });
+
+  it('replaces the invitation of a room by a newer one', () => {
+    const credentials = new Credentials(memory(), () => NOW);
+    const newer = tokenOf({ room: 'algebra', role: 'student', sub: 'n' });
+    credentials.add({ token: student });
+    credentials.add({ token: newer });
+    expect(credentials.all).toEqual([newer]);
+  });
+
+  it('takes what stands behind #, and survives damage', () => {
+    const store = memory();
+    store.setItem('lectern.credentials', '{broken');
+    const credentials = new Credentials(store, () => NOW);
+    expect(credentials.takeFragment('#chat')).toBe(false);
+    expect(credentials.takeFragment(`#token=${teacher}`)).toBe(true);
+    expect(credentials.for('algebra', 'teach')).toBe(teacher);
+  });
+});
