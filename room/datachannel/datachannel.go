@@ -79,9 +79,6 @@ type Config struct {
 type Session struct {
 	room *room.Room
 	log  *slog.Logger
-	ctx  context.Context // of the channels that Accept took
-	stop context.CancelFunc
-	wg   sync.WaitGroup // one for each of them
 
 	known chan struct{} // closed when who has joined
 
@@ -95,34 +92,7 @@ func New(cfg Config) *Session {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Session{room: cfg.Room, log: cfg.Log, who: cfg.Who, known: make(chan struct{})}
-	s.ctx, s.stop = context.WithCancel(context.Background())
-	return s
-}
-
-// Accept serves ch on a goroutine of its own, as Serve does, until Close. It does
-// not block. How it ends is logged.
-func (s *Session) Accept(ch Channel) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ctx.Err() != nil {
-		_ = ch.Close() // the session has ended
-		return
-	}
-	s.wg.Go(func() { // ends with the channel, at the latest with Close
-		if err := s.Serve(s.ctx, ch); err != nil {
-			s.log.Info("data channel ended", "label", ch.Label(), "err", err)
-		}
-	})
-}
-
-// Close closes the channels that Accept took and waits until they are no longer
-// served. It is idempotent.
-func (s *Session) Close() {
-	s.mu.Lock()
-	s.stop()
-	s.mu.Unlock()
-	s.wg.Wait()
+	return &Session{room: cfg.Room, log: cfg.Log, who: cfg.Who, known: make(chan struct{})}
 }
 
 // Serve serves ch by its label until the peer closes it, ctx ends or the room is

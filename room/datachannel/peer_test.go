@@ -2,9 +2,11 @@ package datachannel_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,8 +51,17 @@ func dialPeer(t *testing.T, e *rtc.Endpoint, r *room.Room, who room.Identity) *p
 	p := &page{t: t, texts: make(chan string, 1000), chunks: make(chan []byte, 1000)}
 	p.chat, p.files = p.channel(pc, "chat"), p.channel(pc, "files")
 	s := datachannel.New(datachannel.Config{Room: r, Who: who})
-	t.Cleanup(s.Close)
-	connect(t, e, pc, rtc.SessionConfig{OnDataChannel: func(ch *rtc.DataChannel) { s.Accept(ch) }})
+	var serving sync.WaitGroup
+	t.Cleanup(serving.Wait)
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	connect(t, e, pc, rtc.SessionConfig{OnDataChannel: func(ch *rtc.DataChannel) {
+		serving.Go(func() {
+			if err := s.Serve(ctx, ch); err != nil {
+				t.Errorf("serving %s: %v", ch.Label(), err)
+			}
+		})
+	}})
 	return p
 }
 
