@@ -104,7 +104,7 @@ func beginsKeyframe(mime string, p []byte) bool {
 func firstByte(input ...string) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	args := append([]string{"-v", "error", "-probesize", "32", "-analyzeduration", "0"}, input...)
+	args := append([]string{"-v", "error", "-fpsprobesize", "0", "-analyzeduration", "500000"}, input...)
 	args = append(args, "-map", "0:v", "-c", "copy", "-frames:v", "1", "-f", "data", "pipe:1")
 	cmd := exec.CommandContext(ctx, "ffmpeg", args...)
 	out, err := cmd.StdoutPipe()
