@@ -1,13 +1,9 @@
 package playback
 
 import (
-	"archive/zip"
 	"context"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"strings"
 
 	"github.com/lectern/lectern/stream"
 )
@@ -120,79 +116,4 @@ func (x *Lecture) fileDownload(name string) (*Download, error) {
 		return nil, fmt.Errorf("download %s: %w", name, err)
 	}
 	return &Download{Name: name, MediaType: kind, Size: st.Size(), ReadSeeker: f, close: f.Close}, nil
-}
-
-// Zip writes the folder of the recording to w as a zip archive, uncompressed, for
-// media does not shrink. Of a recording that grows it is what is there now.
-func (x *Lecture) Zip(ctx context.Context, w io.Writer) error {
-	dir, err := x.lib.cfg.Store.LectureDir(x.m.ID)
-	if err != nil {
-		return err
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return fmt.Errorf("zip recording: %w", err)
-	}
-	defer root.Close() // read only
-	z := zip.NewWriter(w)
-	err = fs.WalkDir(root.FS(), ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if path != "." && strings.HasPrefix(d.Name(), ".") {
-			if d.IsDir() {
-				return fs.SkipDir
-			}
-			return nil // a temporary file
-		}
-		if !d.Type().IsRegular() {
-			return ctx.Err()
-		}
-		return zipFile(ctx, z, root, path)
-	})
-	if err != nil {
-		return fmt.Errorf("zip recording: %w", err)
-	}
-	if err := z.Close(); err != nil {
-		return fmt.Errorf("zip recording: %w", err)
-	}
-	return nil
-}
-
-func zipFile(ctx context.Context, z *zip.Writer, root *os.Root, path string) error {
-	f, err := root.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close() // read only
-	st, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	h, err := zip.FileInfoHeader(st)
-	if err != nil {
-		return err
-	}
-	h.Name, h.Method = path, zip.Store
-	out, err := z.CreateHeader(h)
-	if err != nil {
-		return err
-	}
-	// Not more than there was: the file may grow as long as we copy.
-	_, err = io.Copy(out, io.LimitReader(&ctxReader{ctx, f}, st.Size()))
-	return err
-}
-
-// ctxReader ends with its context.
-type ctxReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-// Read reads unless the context has ended.
-func (c *ctxReader) Read(p []byte) (int, error) {
-	if err := context.Cause(c.ctx); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }

@@ -1,7 +1,6 @@
 package playback_test
 
 import (
-	"archive/zip"
 	"bytes"
 	"errors"
 	"image/jpeg"
@@ -124,45 +123,6 @@ func TestLecture_DownloadRefusals(t *testing.T) {
 	defer d.Close()
 	if data, err := io.ReadAll(d); err != nil || int64(len(data)) != d.Size || string(data[:4]) != "DKIF" {
 		t.Errorf("got %d bytes of %d, %v", len(data), d.Size, err)
-	}
-}
-
-func TestLecture_Zip(t *testing.T) {
-	s, x := film(t, stream.VP8)
-	if err := os.WriteFile(filepath.Join(s.rec.Dir(), ".poster-x"), []byte("x"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var buf bytes.Buffer
-	if err := x.Zip(t.Context(), &buf); err != nil {
-		t.Fatal(err)
-	}
-	z, err := zip.NewReader(bytes.NewReader(buf.Bytes()), int64(buf.Len()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	names := map[string]bool{}
-	for _, f := range z.File {
-		names[f.Name] = true
-		r, err := f.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := io.ReadAll(r) // checks the sum
-		if err != nil {
-			t.Error(err)
-		}
-		want, err := os.ReadFile(filepath.Join(s.rec.Dir(), f.Name))
-		if err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s differs from the file: %v", f.Name, err)
-		}
-	}
-	for _, name := range []string{"manifest.json", "main-video-1.ivf", "main-video-1.idx", "main-audio-1.ogg"} {
-		if !names[name] {
-			t.Errorf("%s is missing in %v", name, names)
-		}
-	}
-	if names[".poster-x"] {
-		t.Error("a temporary file is in the archive")
 	}
 }
 
