@@ -1,6 +1,7 @@
 import './styles/tokens.css';
 import './styles/base.css';
 import './styles/parts.css';
+import './styles/signs.css';
 import { mount } from 'svelte';
 import App from './App.svelte';
 

@@ -1,3 +1,5 @@
+import { problemsEn } from './problems.ts';
+
 const many = (n: number, one: string, other: string) => (n === 1 ? one : other);
 
 /** Every sentence of the pages in English. The type of this catalogue is the type of all. */
@@ -13,7 +15,6 @@ export const en = {
   dark: 'Switch to the dark theme',
   light: 'Switch to the light theme',
   close: 'Close',
-  cancel: 'Cancel',
   undo: 'Undo',
   tryNow: 'Try now',
   tryAgain: 'Try again',
@@ -26,8 +27,6 @@ export const en = {
   nothingHere: 'There is no page at this address',
   goHome: 'Go to the first page',
   forgetKey: 'Sign out of this browser',
-  signedInAs: (role: string) => `Signed in as ${role}`,
-  roles: { admin: 'administrator', teacher: 'teacher', student: 'student', player: 'player' },
 
   access: {
     title: 'This page needs an invitation',
@@ -62,14 +61,12 @@ export const en = {
     key: 'Have a link or key?',
     keyHint:
       'Start classes and see recordings with the key of this server, or the link of a teacher.',
-    yourRooms: 'Your rooms',
     openStudio: 'Open the studio',
   },
 
   watching: (n: number) => `${n} watching`,
   watchingWord: 'watching',
   waiting: (n: number) => `${n} waiting`,
-  waitingWord: 'waiting',
   players: (n: number) => `${n} ${many(n, 'player', 'players')}`,
 
   studio: {
@@ -139,7 +136,6 @@ export const en = {
     },
     invite: 'Invite students',
     inviteHint: 'Whoever has this link may watch, write and share files.',
-    inviteMake: 'Make a link',
     inviteFailed: 'No link could be made',
     qr: 'Show as QR code',
     qrTitle: 'Scan to join',
@@ -153,7 +149,6 @@ export const en = {
     peopleWaiting: (n: number) => many(n, '1 person is waiting.', `${n} people are waiting.`),
     needSource: 'Turn on a camera, a screen or a microphone first.',
     startFailed: 'The class was not started',
-    onAir: 'On air',
     rec: 'REC',
     live: 'LIVE',
     recLabel: 'On air and recording',
@@ -198,7 +193,6 @@ export const en = {
     watchRecording: 'Watch the recording',
     newClass: 'Start another class',
     failed: 'You are not on air',
-    elsewhere: 'Somebody else publishes in this room now.',
     endedElsewhere: 'The class was ended.',
     hands: 'Hands raised',
     lower: (name: string) => `Lower the hand of ${name}`,
@@ -210,7 +204,6 @@ export const en = {
     notLive: 'Not live',
     notStarted: 'Not started',
     ended: 'Ended',
-    watchingClass: 'Class',
     leave: 'Leave',
     unmute: 'Unmute',
     mute: 'Mute',
@@ -279,7 +272,6 @@ export const en = {
     classEnded: 'The class ended',
     classInterrupted: 'The teacher’s connection was interrupted',
     classResumed: 'The class goes on',
-    recordingStarted: 'Recording began',
     recordingDone: 'The recording is in the archive',
     recordingFailed: 'The recording stopped',
     somebody: 'Somebody',
@@ -301,7 +293,6 @@ export const en = {
     nameLabel: 'Your name in this class',
     nameKeep: 'Keep',
     nameHint: 'Asked once; this browser remembers it.',
-    changeName: 'Change name',
     teacher: 'Teacher',
     handUp: 'Hand is up',
     justNow: 'just now',
@@ -375,7 +366,6 @@ export const en = {
     beside: 'Second picture beside',
     swap: 'Swap the pictures',
     rail: 'Chat, files and hands',
-    stopped: 'The recording stopped before the class did.',
   },
 
   keys: {
@@ -397,54 +387,8 @@ export const en = {
     pip: 'Picture in picture',
   },
 
-  problems: {
-    network: 'The server does not answer. Is the network there?',
-    no_path: 'No way through to the server for picture and sound. A firewall may block it.',
-    forbidden: 'Your link does not give the right to do that.',
-    unauthorised: 'This needs a link or a key.',
-    invalid_token: 'The link or key is not accepted.',
-    token_expired: 'Your invitation has run out. Ask for a new link.',
-    slot_taken: 'Somebody else is on air in this room.',
-    not_found: 'There is nothing at this address.',
-    rate_limited: 'Too many attempts. Wait a moment.',
-    no_usable_codec: 'The browser and the server have no video format in common.',
-    camera_blocked:
-      'The browser blocks the camera. Press the camera sign in the address bar, choose Allow, and try again.',
-    camera_missing: 'No camera was found. Plug one in, or go on with sound only.',
-    camera_busy: 'Another program uses the camera. Close it and try again.',
-    camera_failed: 'The camera could not be opened.',
-    microphone_blocked:
-      'The browser blocks the microphone. Press the sign in the address bar, choose Allow, and try again.',
-    microphone_missing: 'No microphone was found. Plug one in, or go on without sound.',
-    microphone_busy: 'Another program uses the microphone. Close it and try again.',
-    microphone_failed: 'The microphone could not be opened.',
-    screen_blocked: 'No screen was chosen.',
-    screen_unsupported: 'This browser cannot share a screen.',
-    screen_failed: 'The screen could not be shared.',
-    insecure_page:
-      'Browsers give cameras only to secure pages. Open this page over https, or on the server itself as http://localhost.',
-    file_too_large: 'Too large',
-    file_unreadable: 'The file could not be read. Choose it again.',
-    file_digest: 'Broken on the way. Send it again.',
-    digest_mismatch: 'Broken on the way. Send it again.',
-    quota: 'There is no room for more files in this class.',
-    quota_exceeded: 'There is no room for more files in this class.',
-    files_off: 'This server does not share files.',
-    disk_full: 'The server has no space left.',
-    message_too_large: 'The message is too long.',
-    room_full: 'The room is full.',
-    too_many: 'The server is full. Try again later.',
-    busy: 'Too much at once. Wait a moment.',
-    not_kept: 'The server could not keep that. Try again.',
-    recording_live: 'It is still being recorded.',
-    bad_name: 'A room has a name of letters, digits, dots, underscores and hyphens.',
-    internal: 'The server failed. Try again; its log tells why.',
-    playback_unsupported: 'This browser cannot play recordings.',
-    playback_failed: 'The player stopped. Reload the page to try again.',
-    unexpected: 'Something went wrong.',
-  } as Record<string, string>,
-
-  /** By the server's own sentences; what is missing here is shown as it came. */
+  problems: problemsEn,
+  /** By the server's own sentences; what is missing is shown as it came. */
   reasons: {} as Record<string, string>,
 };
 

@@ -1,4 +1,5 @@
 import type { Catalogue } from './en.ts';
+import { problemsZh, reasonsZh } from './problems.ts';
 
 /** Every sentence of the pages in Simplified Chinese. */
 export const zh: Catalogue = {
@@ -13,7 +14,6 @@ export const zh: Catalogue = {
   dark: '切换到深色主题',
   light: '切换到浅色主题',
   close: '关闭',
-  cancel: '取消',
   undo: '撤销',
   tryNow: '立即重试',
   tryAgain: '重试',
@@ -26,8 +26,6 @@ export const zh: Catalogue = {
   nothingHere: '这个地址没有页面',
   goHome: '前往首页',
   forgetKey: '在此浏览器上退出',
-  signedInAs: (role) => `当前身份：${role}`,
-  roles: { admin: '管理员', teacher: '教师', student: '学生', player: '播放器' },
 
   access: {
     title: '此页面需要邀请',
@@ -60,14 +58,12 @@ export const zh: Catalogue = {
     noRecordingsHint: '录制的课堂会保存在这里。',
     key: '有链接或密钥？',
     keyHint: '用服务器密钥或教师链接来开课、查看录像。',
-    yourRooms: '你的教室',
     openStudio: '打开直播间',
   },
 
   watching: (n) => `${n} 人在看`,
   watchingWord: '人在看',
   waiting: (n) => `${n} 人在等`,
-  waitingWord: '人在等',
   players: (n) => `${n} 个播放器`,
 
   studio: {
@@ -137,7 +133,6 @@ export const zh: Catalogue = {
     },
     invite: '邀请学生',
     inviteHint: '拿到此链接的人可以观看、发言和分享文件。',
-    inviteMake: '生成链接',
     inviteFailed: '无法生成链接',
     qr: '显示二维码',
     qrTitle: '扫码加入',
@@ -151,7 +146,6 @@ export const zh: Catalogue = {
     peopleWaiting: (n) => `${n} 人在等待。`,
     needSource: '请先打开摄像头、屏幕或麦克风。',
     startFailed: '课堂没有开始',
-    onAir: '直播中',
     rec: '录制',
     live: '直播',
     recLabel: '正在直播和录制',
@@ -196,7 +190,6 @@ export const zh: Catalogue = {
     watchRecording: '观看录像',
     newClass: '再开一堂课',
     failed: '你没有在直播',
-    elsewhere: '现在有别人在这个教室直播。',
     endedElsewhere: '这堂课已被结束。',
     hands: '举手',
     lower: (name) => `放下 ${name} 的手`,
@@ -208,7 +201,6 @@ export const zh: Catalogue = {
     notLive: '未直播',
     notStarted: '未开始',
     ended: '已结束',
-    watchingClass: '课堂',
     leave: '离开',
     unmute: '打开声音',
     mute: '静音',
@@ -276,7 +268,6 @@ export const zh: Catalogue = {
     classEnded: '下课',
     classInterrupted: '教师的连接中断了',
     classResumed: '课堂继续',
-    recordingStarted: '开始录制',
     recordingDone: '录像已保存',
     recordingFailed: '录制已停止',
     somebody: '有人',
@@ -298,7 +289,6 @@ export const zh: Catalogue = {
     nameLabel: '你在课堂上的名字',
     nameKeep: '保存',
     nameHint: '只问一次；此浏览器会记住。',
-    changeName: '修改名字',
     teacher: '教师',
     handUp: '已举手',
     justNow: '刚刚',
@@ -372,7 +362,6 @@ export const zh: Catalogue = {
     beside: '第二画面并排',
     swap: '交换画面',
     rail: '聊天、文件和举手',
-    stopped: '录制在下课前就停止了。',
   },
 
   keys: {
@@ -394,56 +383,6 @@ export const zh: Catalogue = {
     pip: '画中画',
   },
 
-  problems: {
-    network: '服务器没有响应。网络是否正常？',
-    no_path: '画面和声音无法到达服务器，可能被防火墙阻挡。',
-    forbidden: '你的链接没有这项权限。',
-    unauthorised: '需要链接或密钥。',
-    invalid_token: '链接或密钥无效。',
-    token_expired: '邀请已过期。请索取新的链接。',
-    slot_taken: '有别人正在这个教室直播。',
-    not_found: '这个地址没有内容。',
-    rate_limited: '尝试次数太多，请稍候。',
-    no_usable_codec: '浏览器和服务器没有共同的视频格式。',
-    camera_blocked: '浏览器禁止使用摄像头。请点击地址栏中的摄像头图标，选择“允许”，然后重试。',
-    camera_missing: '没有找到摄像头。请接上摄像头，或只用声音上课。',
-    camera_busy: '摄像头正被其他程序使用。请关闭那个程序后重试。',
-    camera_failed: '无法打开摄像头。',
-    microphone_blocked: '浏览器禁止使用麦克风。请点击地址栏中的图标，选择“允许”，然后重试。',
-    microphone_missing: '没有找到麦克风。请接上麦克风，或不用声音上课。',
-    microphone_busy: '麦克风正被其他程序使用。请关闭那个程序后重试。',
-    microphone_failed: '无法打开麦克风。',
-    screen_blocked: '没有选择屏幕。',
-    screen_unsupported: '此浏览器不能共享屏幕。',
-    screen_failed: '无法共享屏幕。',
-    insecure_page:
-      '浏览器只允许安全页面使用摄像头。请通过 https 打开此页面，或在服务器本机上用 http://localhost 打开。',
-    file_too_large: '文件太大',
-    file_unreadable: '无法读取文件，请重新选择。',
-    file_digest: '传输中损坏，请重新发送。',
-    digest_mismatch: '传输中损坏，请重新发送。',
-    quota: '这个课堂没有空间存放更多文件。',
-    quota_exceeded: '这个课堂没有空间存放更多文件。',
-    files_off: '此服务器不分享文件。',
-    disk_full: '服务器空间已满。',
-    message_too_large: '消息太长。',
-    room_full: '教室已满。',
-    too_many: '服务器已满，请稍后再试。',
-    busy: '操作太多，请稍候。',
-    not_kept: '服务器暂时无法保存，请重试。',
-    recording_live: '仍在录制中。',
-    bad_name: '教室名称只能使用字母、数字、点、下划线和连字符。',
-    internal: '服务器出错。请重试；原因在服务器日志中。',
-    playback_unsupported: '此浏览器无法播放录像。',
-    playback_failed: '播放器停止了。请重新加载页面。',
-    unexpected: '出了点问题。',
-  },
-
-  reasons: {
-    'The stream is not live.': '目前没有直播。',
-    'Nothing has been received yet.': '还没有收到内容。',
-    'Players of this protocol need ffmpeg on the server for what this browser sends.':
-      '浏览器发送的格式需要服务器安装 ffmpeg 才能供这种播放器使用。',
-    'Picture without sound: the server lacks ffmpeg.': '有画面无声音：服务器没有 ffmpeg。',
-  },
+  problems: problemsZh,
+  reasons: reasonsZh,
 };
