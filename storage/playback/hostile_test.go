@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/at-wat/ebml-go"
+	"github.com/at-wat/ebml-go/webm"
+
 	"github.com/lectern/lectern/storage"
 	"github.com/lectern/lectern/stream"
 )
@@ -182,4 +185,92 @@ func FuzzConfig(f *testing.F) {
 			_ = payload(c, key)
 		}
 	})
+}
+
+// Players seek no farther than the shortest track.
+func TestLecture_TracksEndTogether(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "v.ivf", ivf(8))
+	put(t, dir, "a.ogg", ogg(100))
+	v, a := video, audio
+	v.OffsetMS, v.DurationMS, a.OffsetMS, a.DurationMS = 1000, 4000, 3000, 2000
+	tl := lecture(dir, v, a).slots["main"]
+	for name, segs := range map[string][]segment{"video": tl.parts[0].segments, "audio": tl.audio} {
+		clock := int64(videoClock)
+		if name == "audio" {
+			clock = audioClock
+		}
+		at := int64(0)
+		for _, s := range segs {
+			if s.start != at || s.end <= s.start || s.end-s.start > (maxFill+minFill)*clock {
+				t.Errorf("%s: segment from %d to %d after %d", name, s.start, s.end, at)
+			}
+			at = s.end
+		}
+		if at != 10*clock {
+			t.Errorf("%s: ends at %d, want %d", name, at, 10*clock)
+		}
+	}
+}
+
+func TestWebM_IndexLeadsToClusters(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "v.ivf", ivf(20))
+	put(t, dir, "a.ogg", ogg(500))
+	v, err := (&Lecture{}).webmFile(&timeline{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, v); err != nil {
+		t.Errorf("nothing at all: %v", err)
+	}
+	x := lecture(dir, video, audio)
+	if v, err = x.webmFile(x.slots["main"]); err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f struct {
+		EBML    webm.EBMLHeader
+		Segment webm.Segment
+	}
+	if err := ebml.Unmarshal(bytes.NewReader(b), &f, ebml.WithIgnoreUnknown(true)); err != nil {
+		t.Fatal(err)
+	}
+	begin := bytes.Index(b, []byte{0x18, 0x53, 0x80, 0x67}) + segmentHead
+	if f.Segment.Cues == nil || len(f.Segment.Cues.CuePoint) != 5 {
+		t.Fatalf("got index %+v, want 5 places", f.Segment.Cues)
+	}
+	for _, c := range f.Segment.Cues.CuePoint {
+		at := begin + int(c.CueTrackPositions[0].CueClusterPosition)
+		if !bytes.HasPrefix(b[at:], []byte{0x1f, 0x43, 0xb6, 0x75}) {
+			t.Errorf("time %d leads to % x", c.CueTime, b[at:at+4])
+		}
+	}
+	for _, c := range f.Segment.Cluster {
+		if n := len(c.BlockGroup); n != 1 || c.BlockGroup[0].BlockDuration == 0 {
+			t.Errorf("cluster at %d: got %d blocks with duration, want the last one", c.Timecode, n)
+		}
+	}
+}
+
+func TestPayload(t *testing.T) {
+	tests := []struct {
+		name      string
+		codec     stream.Codec
+		got, want []byte
+	}{
+		{"AV1 without temporal delimiter", stream.AV1, []byte{0x12, 0, 0x32, 1, 9}, []byte{0x32, 1, 9}},
+		{"AV1 of nothing else", stream.AV1, []byte{0x12, 0}, []byte{0x12, 0}},
+		{"H.264 without delimiter", stream.H264, []byte{0, 0, 0, 1, 9, 0xf0, 0, 0, 0, 1, 0x65, 7}, []byte{0, 0, 0, 2, 0x65, 7}},
+		{"H.264", stream.H264, []byte{0, 0, 0, 1, 0x65, 7}, []byte{0, 0, 0, 2, 0x65, 7}},
+		{"VP8", stream.VP8, []byte{0x10, 0}, []byte{0x10, 0}},
+	}
+	for _, tt := range tests {
+		if got := payload(tt.codec, tt.got); !bytes.Equal(got, tt.want) {
+			t.Errorf("%s: got % x, want % x", tt.name, got, tt.want)
+		}
+	}
 }
