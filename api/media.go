@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 const (
 	manifestFile = "manifest.json"
 	dashFile     = "dash.mpd"
+	posterFile   = "poster"
 	segments     = "media/"
 	downloads    = "download/"
 	zipDownload  = downloads + "all.zip"
@@ -41,6 +43,9 @@ func (s *Server) lectureMedia(c *gin.Context) error {
 	if file, ok := strings.CutPrefix(name, downloads); ok && holds(m, file) {
 		return s.sendRecorded(c, m, file)
 	}
+	if file, ok := strings.CutPrefix(name, downloads); ok {
+		return s.sendExport(c, m, file)
+	}
 	content, err := s.playable(c, m, name)
 	if err != nil {
 		return fmt.Errorf("making %s of lecture: %w", name, err)
@@ -53,15 +58,42 @@ func (s *Server) lectureMedia(c *gin.Context) error {
 	return nil
 }
 
-// playable makes the DASH manifest of a slot (?slot=, "" for main), or what such
-// a manifest names.
+// sendExport sends a slot (?slot=, "" for main) as one file that other programs
+// play. HEAD tells whether there is such a file without making it.
+func (s *Server) sendExport(c *gin.Context, m *storage.Manifest, name string) error {
+	lecture, err := s.cfg.Playback.Lecture(c.Request.Context(), m.ID)
+	if err != nil {
+		return err
+	}
+	slot := c.Query("slot")
+	if c.Request.Method == http.MethodHead {
+		if !slices.Contains(lecture.Formats(slot), name) {
+			return playback.ErrNotFound
+		}
+		c.Status(http.StatusOK)
+		return nil
+	}
+	d, err := lecture.Download(c.Request.Context(), name, slot)
+	if err != nil {
+		return fmt.Errorf("making download of lecture: %w", err)
+	}
+	defer d.Close() // read only
+	sendAttachment(c, d, attachment{name: downloadName(m, path.Ext(name)), media: d.MediaType, at: m.EndedAt})
+	return nil
+}
+
+// playable makes the DASH manifest of a slot (?slot=, "" for main), what such a
+// manifest names, or a poster.
 func (s *Server) playable(c *gin.Context, m *storage.Manifest, name string) (playback.Content, error) {
 	lecture, err := s.cfg.Playback.Lecture(c.Request.Context(), m.ID)
 	if err != nil {
 		return playback.Content{}, err
 	}
-	if name == dashFile {
+	switch name {
+	case dashFile:
 		return lecture.MPD(c.Query("slot"))
+	case posterFile:
+		return lecture.Poster(c.Request.Context())
 	}
 	if file, ok := strings.CutPrefix(name, segments); ok {
 		return lecture.Media(file)

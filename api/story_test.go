@@ -67,6 +67,17 @@ func TestStory_PublishWatchRecordPlay(t *testing.T) {
 		return lectures.Lectures[0].State == "complete"
 	})
 	decodesDASH(g, student, base)
+	g.want(404, g.call(student, "HEAD", base+"/download/lecture.avi", nil), nil)
+	for path, media := range map[string]string{
+		"/download/lecture.webm": "video/webm", "/poster": "image/jpeg", "/download/main-video-1.ivf": "video/x-ivf",
+	} {
+		g.want(200, g.call(student, "HEAD", base+path, nil), nil)
+		resp := g.call(student, "GET", base+path, nil)
+		body, err := io.ReadAll(resp.Body)
+		if err != nil || resp.Header.Get("Content-Type") != media || int64(len(body)) != resp.ContentLength {
+			t.Errorf("%s: got %d bytes of %d, %s, %v", path, len(body), resp.ContentLength, resp.Header.Get("Content-Type"), err)
+		}
+	}
 }
 
 // decodesDASH fetches the first video segment that the manifest names and has
