@@ -26,9 +26,7 @@ const (
 
 // gop is what came since the newest keyframe, sound included.
 type gop struct {
-	units []*stream.Unit
-	bytes int
-	lost  bool // it outgrew its bound: nothing is kept until the next keyframe
+	units []*stream.Unit // nil: none yet, or too many; nothing is kept until the next keyframe
 }
 
 // maxPrelude leaves the queue of a joiner room for what comes live meanwhile.
@@ -39,17 +37,16 @@ func (g *gop) add(u *stream.Unit) (keyframe bool) {
 	if u.Track.Kind == stream.Video && u.Keyframe {
 		// Parameter sets and the IDR after them are both marked.
 		if len(g.units) == 0 || g.units[0].Packet.Timestamp != u.Packet.Timestamp {
-			*g = gop{units: make([]*stream.Unit, 0, batchSize)}
+			g.units = make([]*stream.Unit, 0, batchSize)
 			keyframe = true
 		}
 	}
 	switch {
 	case g.units == nil:
 	case len(g.units) >= maxPrelude:
-		*g = gop{lost: true}
+		g.units = nil
 	default:
 		g.units = append(g.units, u)
-		g.bytes += len(u.Packet.Payload)
 	}
 	return keyframe
 }
