@@ -67,6 +67,7 @@ async function launch() {
     executablePath: process.env.FIREFOX ?? "/usr/bin/firefox-esr",
     headless: true,
     userDataDir: profile,
+    defaultViewport: { width: 1280, height: 800 },
     extraPrefsFirefox: firefoxPrefs,
   });
   return {
