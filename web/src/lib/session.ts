@@ -18,6 +18,8 @@ export interface SessionOptions {
   channels?: boolean;
   /** Adds tracks or transceivers before the offer is made. */
   prepare: (pc: RTCPeerConnection) => void;
+  /** Changes the answer before it is set. */
+  tune?: (sdp: string) => string;
   /** Replaced in tests. */
   createPeer?: () => RTCPeerConnection;
   fetch?: typeof fetch;
@@ -85,7 +87,9 @@ export class PeerSession extends Emitter<SessionEvents> {
     if (!location) throw new Problem('bad_answer', 'the server named no session', response.status);
     const base = response.url || new URL(this.#options.endpoint, globalThis.location?.href).href;
     this.#resource = new URL(location, base).href;
-    await this.pc.setRemoteDescription({ type: 'answer', sdp: await response.text() });
+    const answer = await response.text();
+    const sdp = this.#options.tune?.(answer) ?? answer;
+    await this.pc.setRemoteDescription({ type: 'answer', sdp });
     await this.#connected(signal);
   }
 

@@ -18,6 +18,12 @@ export interface PublisherOptions {
   link?: Partial<LinkOptions>;
 }
 
+/**
+ * Chromium begins at 300 kbit/s, and then takes some 20 s to show a camera in full size.
+ * Congestion control lowers it within a second where this is too much.
+ */
+const START_KBPS = 1500;
+
 /** Publishes one stream by WHIP and keeps it on air until closed. */
 export class Publisher extends Link {
   readonly #tracks: Map<string, MediaStreamTrack>;
@@ -31,6 +37,7 @@ export class Publisher extends Link {
         credential: options.credential,
         channels: options.channels ?? false,
         prepare: (pc) => addTracks(pc, tracks, options),
+        tune: (sdp) => withStartBitrate(sdp, START_KBPS),
       }),
       // An end that is told ends the class; a new session takes the slot over anyway.
       tell: false,
@@ -61,6 +68,26 @@ export class Publisher extends Link {
     const bytes = pathBytes((await reports(session.pc)).values());
     return { bytes: bytes ?? 0, expected: bytes !== undefined, visible: false };
   }
+}
+
+/** Puts Chromium's own parameter for the first bitrate into an answer; others ignore it. */
+export function withStartBitrate(sdp: string, kbps: number): string {
+  const parameter = `x-google-start-bitrate=${kbps}`;
+  const lines = sdp.split('\r\n');
+  const video = new Set(
+    lines.flatMap((line) => /^a=rtpmap:(\d+) (?:VP8|VP9|AV1|H264)\//.exec(line)?.[1] ?? []),
+  );
+  return lines
+    .flatMap((line) => {
+      const map = /^a=rtpmap:(\d+) /.exec(line);
+      const has = (type: string) => lines.some((l) => l.startsWith(`a=fmtp:${type} `));
+      if (map?.[1] && video.has(map[1]) && !has(map[1])) {
+        return [line, `a=fmtp:${map[1]} ${parameter}`];
+      }
+      const fmtp = /^a=fmtp:(\d+) /.exec(line);
+      return [fmtp?.[1] && video.has(fmtp[1]) ? `${line};${parameter}` : line];
+    })
+    .join('\r\n');
 }
 
 function addTracks(
