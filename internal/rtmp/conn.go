@@ -32,7 +32,10 @@ const (
 	// farewell is how long the last message may take to get out.
 	farewell = 2 * time.Second
 
-	sendBuffer = 512 << 10 // bytes in the kernel for one player
+	// sendBuffer is what the kernel may hold for one player, bytes (Linux takes
+	// twice as much). A large keyframe fits; more would only hide for minutes
+	// that a player of a thin stream no longer reads.
+	sendBuffer = 128 << 10
 )
 
 // conn is one connection. The library reads and writes through it. Its reader
