@@ -182,7 +182,7 @@ func (s *Server) putFile(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	defer up.Close() // after Commit it does nothing; before, the bytes stay for a resume
+	defer func() { _ = up.Close() }() // after Commit it does nothing; before, the bytes stay for a resume
 	info, stored := up.Stored()
 	if !stored {
 		if info, err = receiveFile(c, up); err != nil {

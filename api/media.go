@@ -77,7 +77,7 @@ func (s *Server) sendExport(c *gin.Context, m *storage.Manifest, name string) er
 	if err != nil {
 		return fmt.Errorf("making download of lecture: %w", err)
 	}
-	defer d.Close() // read only
+	defer func() { _ = d.Close() }() // read only
 	sendAttachment(c, d, attachment{name: downloadName(m, path.Ext(name)), media: d.MediaType, at: m.EndedAt})
 	return nil
 }

@@ -335,7 +335,7 @@ func TestWHIP_SamePersonTakesOverAndLostPublisherHasGrace(t *testing.T) {
 		return g.call(teacher, "GET", first.location, nil).StatusCode == 404
 	})
 	second.await(second.live, "the second connection")
-	if err := second.PeerConnection.Close(); err != nil {
+	if err := second.Close(); err != nil {
 		t.Fatal(err)
 	}
 	states := map[string]bool{}

@@ -64,7 +64,7 @@ func firstFrame(addr, token, mime string) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer v.Close()
+	defer func() { _ = v.Close() }() // measured already
 	select {
 	case at := <-got:
 		return at.Sub(began), nil

@@ -302,8 +302,12 @@ func FuzzPublisher(f *testing.F) {
 			t.Fatal(err)
 		}
 		now := time.Now()
-		formats := []*ingest.Format{opusFormat, vp8Format, h264Format,
-			{Codec: stream.VP9, ClockRate: 90000}, {Codec: stream.AV1, ClockRate: 90000}, {Codec: stream.AAC}}
+		formats := []*ingest.Format{
+			opusFormat, vp8Format, h264Format,
+			{Codec: stream.VP9, ClockRate: 90000},
+			{Codec: stream.AV1, ClockRate: 90000},
+			{Codec: stream.AAC},
+		}
 		for len(in) >= 9 {
 			head, size := in[:9], int(in[8])
 			in = in[9:]

@@ -354,7 +354,8 @@ func TestRaiseHand_IsSeenByLateComersAndAfterARestart(t *testing.T) {
 func TestJoin_RefusesPlayersAndStrangers(t *testing.T) {
 	r := newHouse(t, func(c *room.Config) { c.Limits.Connections = 1 }).open(t)
 	for _, id := range []room.Identity{
-		{ID: "p", Role: access.Player, Room: "algebra"}, {ID: "s", Role: access.Student, Room: "physics"},
+		{ID: "p", Role: access.Player, Room: "algebra"},
+		{ID: "s", Role: access.Student, Room: "physics"},
 		{Role: access.Student, Room: "algebra"},
 	} {
 		if _, _, err := r.Join(id, room.JoinOptions{}); !errors.Is(err, room.ErrForbidden) {

@@ -64,8 +64,8 @@ func readIndex(r io.Reader) (h IndexHead, es []IndexEntry, size int64, err error
 			return h, es, size, nil //nolint:nilerr // a torn tail is no error
 		}
 		e := IndexEntry{Frame: -1}
-		if json.Unmarshal(line, &e) != nil ||
-			e.Frame <= last.Frame || e.Offset <= last.Offset || e.PTS <= last.PTS {
+		valid := json.Unmarshal(line, &e) == nil
+		if !valid || e.Frame <= last.Frame || e.Offset <= last.Offset || e.PTS <= last.PTS {
 			return h, es, size, nil
 		}
 		es, last = append(es, e), e

@@ -188,11 +188,6 @@ func (p *page) text(selector string) string {
 	return s
 }
 
-func (p *page) upload(selector, file string) {
-	p.b.t.Helper()
-	p.do("files", map[string]any{"selector": selector, "file": file}, nil)
-}
-
 func (p *page) shot(file string) { _ = p.try("shot", map[string]any{"file": file}, nil) }
 
 func (p *page) console() []string {

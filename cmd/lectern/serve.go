@@ -95,7 +95,7 @@ func (g *gateway) serve(ctx context.Context) error {
 	}
 }
 
-// close ends the parts. The order is part of the design:
+// close ends the parts. The order is part of the design; each step says why.
 func (g *gateway) close(ctx context.Context, stopHTTP func(), served <-chan error) error {
 	began := time.Now()
 	var errs []error

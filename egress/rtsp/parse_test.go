@@ -2,6 +2,7 @@ package rtsp
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 	"time"
 
@@ -34,7 +35,7 @@ func TestChoice_Resolve(t *testing.T) {
 		{choice{video: "original", audio: "aac"}, stream.VP8, 0, errBadQuery},
 	}
 	for _, tt := range tests {
-		if got, err := tt.choice.resolve(tt.video); got != tt.want || err != tt.err {
+		if got, err := tt.choice.resolve(tt.video); got != tt.want || !errors.Is(err, tt.err) {
 			t.Errorf("%+v of %q: got %v, %v, want %v, %v", tt.choice, tt.video, got, err, tt.want, tt.err)
 		}
 	}

@@ -50,7 +50,6 @@ type fixture struct {
 	*rtsp.Server
 	dir *directory
 	s   *stream.Stream
-	log *strings.Builder
 }
 
 func serve(t *testing.T, change ...func(*rtsp.Config)) *fixture {

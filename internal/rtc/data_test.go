@@ -72,7 +72,7 @@ func TestData_BothWays(t *testing.T) {
 
 func TestData_TooLarge(t *testing.T) {
 	_, theirs, ours := withData(t, listen(t, nil))
-	if err := ours.WriteBinary(make([]byte, rtc.MaxMessageSize+1)); err != rtc.ErrMessageTooLarge {
+	if err := ours.WriteBinary(make([]byte, rtc.MaxMessageSize+1)); !errors.Is(err, rtc.ErrMessageTooLarge) {
 		t.Errorf("WriteBinary: got %v, want ErrMessageTooLarge", err)
 	}
 	for _, m := range []string{"too long for the buffer", "short"} {
@@ -81,7 +81,7 @@ func TestData_TooLarge(t *testing.T) {
 		}
 	}
 	buf := make([]byte, 10)
-	if _, _, err := ours.ReadMessage(buf); err != rtc.ErrMessageTooLarge {
+	if _, _, err := ours.ReadMessage(buf); !errors.Is(err, rtc.ErrMessageTooLarge) {
 		t.Errorf("ReadMessage: got %v, want ErrMessageTooLarge", err)
 	}
 	if n, _, err := ours.ReadMessage(buf); err != nil || string(buf[:n]) != "short" {
@@ -140,7 +140,7 @@ func TestData_CloseIsSeen(t *testing.T) {
 			t.Errorf("Close: %v", err)
 		}
 		await(t, "the peer's channel to close", closed)
-		if _, _, err := ours.ReadMessage(buf); err != io.EOF {
+		if _, _, err := ours.ReadMessage(buf); !errors.Is(err, io.EOF) {
 			t.Errorf("ReadMessage: got %v, want EOF", err)
 		}
 		if err := ours.WriteText(nil); !errors.Is(err, rtc.ErrClosed) {
@@ -155,7 +155,7 @@ func TestData_CloseIsSeen(t *testing.T) {
 		if err := theirs.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := ours.ReadMessage(buf); err != io.EOF {
+		if _, _, err := ours.ReadMessage(buf); !errors.Is(err, io.EOF) {
 			t.Errorf("ReadMessage: got %v, want EOF", err)
 		}
 		<-ours.Done()
@@ -169,10 +169,10 @@ func TestData_CloseIsSeen(t *testing.T) {
 			t.Errorf("Close: %v", err)
 		}
 		await(t, "the peer's channel to close", closed)
-		if _, _, err := ours.ReadMessage(buf); err != io.EOF {
+		if _, _, err := ours.ReadMessage(buf); !errors.Is(err, io.EOF) {
 			t.Errorf("ReadMessage: got %v, want EOF", err)
 		}
-		if err := ours.WaitLow(t.Context()); err != io.EOF {
+		if err := ours.WaitLow(t.Context()); !errors.Is(err, io.EOF) {
 			t.Errorf("WaitLow: got %v, want EOF", err)
 		}
 		if s.Err() != reason {

@@ -96,7 +96,7 @@ func (x *Lecture) mp4Download(ctx context.Context, tl *timeline) (*Download, err
 		return nil, err
 	}
 	path := filepath.Join(dir, ".export-"+rand.Text()+".mp4")
-	defer os.Remove(path) // on Unix the open file stays
+	defer func() { _ = os.Remove(path) }() // on Unix the open file stays
 	feed := func(w io.Writer) error { return x.writeFragments(w, tl) }
 	if codec != stream.H264 {
 		feed = func(w io.Writer) error {

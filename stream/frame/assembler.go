@@ -178,14 +178,15 @@ func (a *Assembler) pushVideo(l *lane, u *stream.Unit, contiguous bool) {
 func (a *Assembler) addVideo(l *lane, u *stream.Unit, boundary bool) {
 	p := u.Packet
 	if !l.open {
-		if l.wait && !(KeyframeStart(u.Track.Codec, p.Payload) && l.builder.starts(p.Payload, boundary)) {
+		begins := l.builder.starts(p.Payload, boundary)
+		if l.wait && (!begins || !KeyframeStart(u.Track.Codec, p.Payload)) {
 			if l.hole {
 				a.miss(l, p.Timestamp)
 			}
 			l.builder.skip(p.Payload)
 			return
 		}
-		if !l.builder.starts(p.Payload, boundary) {
+		if !begins {
 			a.spoil(l, p.Timestamp)
 			return
 		}

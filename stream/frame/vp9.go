@@ -121,12 +121,6 @@ func vp9Size(b []byte) (w, h int, ok bool) {
 	return w, h, !r.short
 }
 
-// vp9Keyframe looks at the frame type in the uncompressed header.
-func vp9Keyframe(b []byte) bool {
-	_, _, ok := vp9Size(b)
-	return ok
-}
-
 // appendVP9Index makes a superframe of data, the layer frames of one picture
 // that are sizes bytes long (VP9 bitstream specification, annex B).
 func appendVP9Index(data []byte, sizes []int) []byte {
