@@ -200,6 +200,12 @@ export class Capture {
       const meter = new LevelMeter(analyser, Date.now());
       const timer = setInterval(() => {
         const now = Date.now();
+        if (this.#audio?.state !== 'running') {
+          // Not allowed before the first press on the page: no level, and no complaint.
+          meter.rest(now);
+          void this.#audio?.resume();
+          return;
+        }
         this.level = meter.read(now);
         this.silent = !this.muted && meter.silentFor(SILENT_AFTER, now);
       }, LEVEL_EVERY);

@@ -46,6 +46,12 @@ export class LectureModel {
     return [...new Set(slots)].sort((a, b) => Number(b === 'main') - Number(a === 'main'));
   });
 
+  /** The slot that is played: main, or the only other there is. */
+  readonly slot: string = $derived.by(() => {
+    const slots = (this.lecture?.tracks ?? []).map((track) => track.stream);
+    return slots.includes('main') ? 'main' : (slots[0] ?? 'main');
+  });
+
   /** Stretches without picture or without sound, merged, in seconds. */
   readonly gaps: Span[] = $derived(mergeGaps(this.lecture));
 
@@ -75,7 +81,7 @@ export class LectureModel {
   }
 
   /** Plays in media, from where the address or the last visit says. */
-  async play(media: HTMLVideoElement, slot: string, from: number | undefined): Promise<void> {
+  async play(media: HTMLVideoElement, from: number | undefined): Promise<void> {
     try {
       const player = new LecturePlayer(media, { credential: this.#api.credential });
       this.#player = player;
@@ -86,7 +92,7 @@ export class LectureModel {
       const resume = from === undefined && kept > 0 && kept < length - NEAR_END ? kept : 0;
       player.rate = prefs.speed;
       player.volume = prefs.volume;
-      await this.#loadWhenReady(player, slot, from ?? resume);
+      await this.#loadWhenReady(player, this.slot, from ?? resume);
       this.resumedAt = resume;
       this.opening = false;
     } catch (err) {
@@ -163,7 +169,7 @@ export class LectureModel {
 
   #manifest(slot: string): string {
     // One manifest for each picture; the sound comes with that of the main stream.
-    const query = slot === 'main' ? '' : `?stream=${encodeURIComponent(slot)}`;
+    const query = slot === 'main' ? '' : `?slot=${encodeURIComponent(slot)}`;
     return `${lecturePath(this.id)}/dash.mpd${query}`;
   }
 

@@ -38,6 +38,12 @@ export class LevelMeter {
     return this.#level;
   }
 
+  /** Nothing can be measured now: that is no silence. */
+  rest(now: number): void {
+    this.#level = 0;
+    this.#heardAt = now;
+  }
+
   /** Whether nothing was heard for ms. */
   silentFor(ms: number, now: number): boolean {
     return now - this.#heardAt >= ms;
