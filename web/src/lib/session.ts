@@ -78,6 +78,10 @@ export class PeerSession extends Emitter<SessionEvents> {
   /** Offers, posts and waits until the connection stands. Rejects with a Problem. */
   async open(signal: AbortSignal): Promise<void> {
     await this.pc.setLocalDescription();
+    // All candidates are those of this machine, found within milliseconds: an
+    // offer that has them spares the trickling, and helps a server that must
+    // find its way to us.
+    await this.#gathered(signal);
     const offer = this.pc.localDescription?.sdp ?? '';
     const headers: Record<string, string> = { 'Content-Type': 'application/sdp' };
     if (this.#options.wait) headers['Prefer'] = 'wait';
