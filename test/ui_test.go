@@ -33,7 +33,7 @@ func wholeClass(t *testing.T, teacherEngine, studentEngine string) {
 	says(t, sp, "No, it is not.")
 	share(t, sp)
 	eventually(t, 10*time.Second, "the teacher sees the file", func() error {
-		_ = teacher.try("click", map[string]any{"selector": testid("tab-files")}, nil)
+		teacher.tap(testid("tab-files"))
 		return want(contains(teacher.text(testid("file-list")), "notes.txt"), "files: %q", teacher.text(testid("file-list")))
 	})
 
@@ -48,6 +48,11 @@ func wholeClass(t *testing.T, teacherEngine, studentEngine string) {
 	}
 	replay(t, teacher, g, l.ID)
 	shot(teacher, "lecture-"+teacherEngine)
+}
+
+// tap clicks if the thing is there to be clicked.
+func (p *page) tap(selector string) {
+	_ = p.try("click", map[string]any{"selector": selector, "timeout": 300}, nil)
 }
 
 func testid(id string) string { return fmt.Sprintf("[data-testid=%q]", id) }
@@ -65,7 +70,7 @@ func shot(p *page, name string) {
 func goLive(t *testing.T, p *page) string {
 	t.Helper()
 	eventually(t, 30*time.Second, "the studio is ready to start", func() error {
-		_ = p.try("click", map[string]any{"selector": testid("ask-devices")}, nil)
+		p.tap(testid("ask-devices"))
 		var ready bool
 		err := p.tryEval(`const b = document.querySelector('[data-testid="start-class"]'); return !!b && !b.disabled`, nil, &ready)
 		if err != nil {
@@ -78,7 +83,7 @@ func goLive(t *testing.T, p *page) string {
 	p.wait(testid("on-air"))
 	var link string
 	eventually(t, 15*time.Second, "there is an invitation", func() error {
-		_ = p.try("click", map[string]any{"selector": testid("invite")}, nil)
+		p.tap(testid("invite"))
 		err := p.tryEval(`const e = document.querySelector('[data-testid="invite-dialog-link"]') ?? document.querySelector('[data-testid="invite-link"]');
 			return e ? (e.value || e.textContent || "").trim() : ""`, nil, &link)
 		if err != nil {
@@ -122,7 +127,7 @@ func watching(t *testing.T, p *page) {
 func talk(t *testing.T, p *page, field, text string) {
 	t.Helper()
 	eventually(t, 10*time.Second, "the chat can be written in", func() error {
-		_ = p.try("click", map[string]any{"selector": testid("tab-chat")}, nil)
+		p.tap(testid("tab-chat"))
 		return p.try("fill", map[string]any{"selector": testid(field), "text": text}, nil)
 	})
 	p.press("Enter")
@@ -131,7 +136,7 @@ func talk(t *testing.T, p *page, field, text string) {
 func says(t *testing.T, p *page, text string) {
 	t.Helper()
 	eventually(t, 10*time.Second, "the chat shows "+text, func() error {
-		_ = p.try("click", map[string]any{"selector": testid("tab-chat")}, nil)
+		p.tap(testid("tab-chat"))
 		return want(contains(p.text(testid("chat-log")), text), "chat: %q", p.text(testid("chat-log")))
 	})
 }
@@ -143,7 +148,7 @@ func share(t *testing.T, p *page) {
 		t.Fatal(err)
 	}
 	eventually(t, 10*time.Second, "the file can be chosen", func() error {
-		_ = p.try("click", map[string]any{"selector": testid("tab-files")}, nil)
+		p.tap(testid("tab-files"))
 		return p.try("files", map[string]any{"selector": testid("file-input"), "file": file}, nil)
 	})
 }
@@ -156,7 +161,7 @@ func replay(t *testing.T, p *page, g *gateway, id string) {
 	shot(p, "archive-"+p.b.name)
 	p.do("goto", map[string]any{"url": g.url("/archive/" + id)}, nil)
 	eventually(t, 20*time.Second, "the lecture can be played", func() error {
-		_ = p.try("click", map[string]any{"selector": testid("big-play")}, nil)
+		p.tap(testid("big-play"))
 		var playing bool
 		err := p.tryEval(`const v = document.querySelector("video"); return !!v && !v.paused && v.videoWidth > 0`, nil, &playing)
 		if err != nil {

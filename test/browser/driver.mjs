@@ -100,7 +100,7 @@ const ops = {
   // The script is the body of an async function of arg; what it returns must be
   // JSON. A string, since the pages' CSP forbids making functions from text.
   eval: ({ page, script, arg }) => page.evaluate(`(async (arg) => { ${script} })(${JSON.stringify(arg ?? null)})`).then((v) => v ?? null),
-  click: ({ page, selector }) => page.click(selector).then(() => null),
+  click: ({ page, selector, timeout }) => page.click(selector, { timeout: timeout ?? 10000 }).then(() => null),
   fill: ({ page, selector, text }) => browser.fill(page, selector, text).then(() => null),
   press: ({ page, key }) => page.keyboard.press(key).then(() => null),
   files: ({ page, selector, file }) => browser.setInput(page, selector, file).then(() => null),
