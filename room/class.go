@@ -61,6 +61,7 @@ type class struct {
 	emptySince  time.Time // when the last publisher went; zero: one is here
 	lectureAt   time.Time // t = 0 of the recording
 	streams     map[string]bool
+	over        chan struct{} // closed when the class ends
 }
 
 // saved is a class in the ClassStore.
@@ -85,6 +86,17 @@ func (r *Room) Class() (Class, bool) {
 		return Class{}, false
 	}
 	return r.class.Class, true
+}
+
+// ClassOver returns a channel that is closed when the class that is on ends: for
+// those who watch and would else wait for ever. It is nil without a class.
+func (r *Room) ClassOver() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.class == nil {
+		return nil
+	}
+	return r.class.over
 }
 
 // StartClass begins a class that lasts until EndClass, or makes the one that a
@@ -134,7 +146,7 @@ func (r *Room) begin(origin, by string, o ClassOptions) {
 	c := &class{
 		Class:   Class{ID: strings.ToLower(rand.Text()), Title: o.Title, Origin: origin, StartedAt: now},
 		record:  o.Record && !r.cfg.NoRecord,
-		streams: make(map[string]bool),
+		streams: make(map[string]bool), over: make(chan struct{}),
 	}
 	var lec *lecture
 	var err error
@@ -187,6 +199,7 @@ func (r *Room) end(by, why string) {
 	clear(r.lost)
 	r.usedAt = time.Now()
 	r.mu.Unlock()
+	close(c.over)
 	r.log.Info("class ended", "why", why, "dur_ms", time.Since(c.StartedAt).Milliseconds())
 	ctx, cancel := context.WithTimeout(r.ctx, logTimeout)
 	defer cancel()

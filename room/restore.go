@@ -51,6 +51,7 @@ func (r *Room) resume(ctx context.Context, s saved) {
 	c := &class{
 		Class: s.Class, record: s.Record, lectureAt: s.LectureAt,
 		interrupted: true, emptySince: now, streams: make(map[string]bool),
+		over: make(chan struct{}),
 	}
 	c.Recording = false
 	r.mu.Lock()

@@ -226,3 +226,33 @@ func TestTwentyPlayers_OneStuck(t *testing.T) {
 		return want(len(room.Streams) == 1 && room.Streams[0].Players.RTMP == 0, "%+v", room.Streams)
 	})
 }
+
+// End of class: players are told so, not left with a still picture.
+func TestClassEnds_PlayersEnd(t *testing.T) {
+	g := startGateway(t)
+	tp := openBrowser(t, "chromium").open(g.url("/")).tools()
+	pub := tp.publish(publishOptions{URL: g.url("/whip/latin"), Token: g.token("latin", "teacher"), Codec: "H264", Source: "clap"})
+	sending(t, tp, pub)
+	token := g.token("latin", "player")
+	ended := make(chan string, 2)
+	for _, url := range []string{
+		fmt.Sprintf("rtsp://%s/latin?token=%s", g.addr.RTSP, token),
+		fmt.Sprintf("rtmp://%s/live/latin?token=%s", g.addr.RTMP, token),
+	} {
+		go func() { // waited for below
+			_, _, err := tool(40*time.Second, "ffmpeg", "-v", "error", "-i", url, "-c", "copy", "-f", "null", "-")
+			if err != nil && strings.Contains(err.Error(), "did not end") {
+				ended <- fmt.Sprintf("%.4s: %v", url, err)
+				return
+			}
+			ended <- ""
+		}()
+	}
+	pause(4 * time.Second)
+	tp.end(pub)
+	for range 2 {
+		if problem := <-ended; problem != "" {
+			t.Error(problem)
+		}
+	}
+}

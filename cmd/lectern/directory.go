@@ -61,7 +61,7 @@ func (d rtspDirectory) Open(_ context.Context, req rtsp.Request) (rtsp.Playable,
 	case err != nil:
 		return rtsp.Playable{}, rtsp.ErrNotFound
 	}
-	return rtsp.Playable{Stream: s, Join: func() func() { return r.AddPlayer("rtsp", req.Slot) }}, nil
+	return rtsp.Playable{Stream: s, Join: func() func() { return r.AddPlayer("rtsp", req.Slot) }, Done: r.ClassOver()}, nil
 }
 
 // rtmpDirectory is doorkeeper in the words of RTMP.
@@ -78,7 +78,7 @@ func (d rtmpDirectory) Open(_ context.Context, t rtmp.Target) (rtmp.Playable, er
 	case err != nil:
 		return rtmp.Playable{}, rtmp.ErrNotFound
 	}
-	return rtmp.Playable{Stream: s, Release: r.AddPlayer("rtmp", t.Slot)}, nil
+	return rtmp.Playable{Stream: s, Release: r.AddPlayer("rtmp", t.Slot), Done: r.ClassOver()}, nil
 }
 
 // rtspRender makes renditions in the words of RTSP.

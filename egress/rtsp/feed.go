@@ -44,8 +44,8 @@ func (fs *feeds) count() int64 {
 }
 
 // acquire returns the feed of a key when it is ready to be described; it starts
-// it if need be. The caller must release it.
-func (fs *feeds) acquire(ctx context.Context, key feedKey) (*feed, error) {
+// it if need be, to end with done at the latest. The caller must release it.
+func (fs *feeds) acquire(ctx context.Context, key feedKey, done <-chan struct{}) (*feed, error) {
 	fs.mu.Lock()
 	if fs.closed {
 		fs.mu.Unlock()
@@ -53,7 +53,7 @@ func (fs *feeds) acquire(ctx context.Context, key feedKey) (*feed, error) {
 	}
 	f := fs.byKey[key]
 	if f == nil {
-		f = newFeed(fs.s, key)
+		f = newFeed(fs.s, key, done)
 		fs.byKey[key] = f
 		// Ended by the stream, by a change of its tracks, by release after the
 		// last player, or by the server; close waits.
@@ -142,6 +142,7 @@ type feed struct {
 	key    feedKey
 	ctx    context.Context // of the feed's life
 	cancel context.CancelCauseFunc
+	done   <-chan struct{} // closed when the players must go; may be nil
 
 	refs int         // guarded by feeds.mu
 	idle *time.Timer // guarded by feeds.mu; runs while refs is 0
@@ -160,8 +161,8 @@ type feed struct {
 	fresh chan struct{} // closed and renewed at each keyframe
 }
 
-func newFeed(s *Server, key feedKey) *feed {
-	f := &feed{s: s, key: key, ready: make(chan struct{}), fresh: make(chan struct{})}
+func newFeed(s *Server, key feedKey, done <-chan struct{}) *feed {
+	f := &feed{s: s, key: key, done: done, ready: make(chan struct{}), fresh: make(chan struct{})}
 	f.ctx, f.cancel = context.WithCancelCause(s.ctx)
 	return f
 }
@@ -189,6 +190,13 @@ func (f *feed) run() {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(f.watch) // ended by f.ctx
+	wg.Go(func() { // ended by f.ctx
+		select {
+		case <-f.done:
+			f.cancel(errOver)
+		case <-f.ctx.Done():
+		}
+	})
 	err = f.pump()
 	f.s.feeds.remove(f)
 	f.cancel(err)

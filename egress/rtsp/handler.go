@@ -100,7 +100,7 @@ func (h *handler) open(c *gortsplib.ServerConn, r *base.Request, path, query str
 	if err != nil {
 		return nil, pl, req, err
 	}
-	f, err := h.s.feeds.acquire(ctx, feedKey{src: pl.Stream, want: want})
+	f, err := h.s.feeds.acquire(ctx, feedKey{src: pl.Stream, want: want}, pl.Done)
 	return f, pl, req, err
 }
 

@@ -307,3 +307,17 @@ func TestServer_PlaysRenditionInSync(t *testing.T) {
 	publish(t, f.s, record(t, stream.VP9, "10"))
 	check(t, f.play(t, "tcp", f.url("algebra?token="+goodToken), "4"))
 }
+
+func TestServer_EndOfClassEndsSessions(t *testing.T) {
+	f := serve(t)
+	f.dir.over = make(chan struct{})
+	publish(t, f.s, record(t, stream.VP8, "10"))
+	cl := dial(t, f, "algebra?token="+goodToken)
+	cl.play()
+	cl.video()
+	close(f.dir.over)
+	if !cl.bye() {
+		t.Error("got no RTCP BYE before the end")
+	}
+	eventually(t, "the feed is gone", func() bool { return f.Stats().Feeds == 0 && f.dir.players.Load() == 0 })
+}

@@ -51,6 +51,7 @@ var (
 	errClosing      = errors.New("rtsp: server is closing")
 	errTracks       = errors.New("rtsp: the publisher's tracks changed")
 	errSlow         = errors.New("rtsp: player reads too slowly")
+	errOver         = errors.New("rtsp: the class is over")
 	errUnused       = errors.New("rtsp: no player left")
 	errUnknownCodec = errors.New("rtsp: codec cannot be described")
 )
@@ -68,6 +69,9 @@ type Playable struct {
 
 	// Join counts a player until leave is called, once. It may be nil.
 	Join func() (leave func())
+
+	// Done is closed when the players must go. It may be nil.
+	Done <-chan struct{}
 }
 
 // Directory finds streams for players. Open is called by many goroutines at

@@ -24,6 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type directory struct {
 	s       *stream.Stream
 	players atomic.Int64
+	over    chan struct{} // nil: never
 }
 
 const (
@@ -43,7 +44,7 @@ func (d *directory) Open(_ context.Context, r rtsp.Request) (rtsp.Playable, erro
 	return rtsp.Playable{Stream: d.s, Join: func() func() {
 		d.players.Add(1)
 		return func() { d.players.Add(-1) }
-	}}, nil
+	}, Done: d.over}, nil
 }
 
 type fixture struct {
