@@ -23,8 +23,6 @@ export interface PlayerState {
   /** Still being recorded. */
   growing: boolean;
   loaded: Span[];
-  /** Whether there is a picture at all. */
-  hasVideo: boolean;
 }
 
 export interface PlayerEvents {
@@ -35,8 +33,6 @@ export interface PlayerEvents {
 export interface PlayerOptions {
   /** Bearer of every request. */
   credential?: string;
-  /** Only this video is played, by the label or language of the manifest; all audio stays. */
-  muted?: boolean;
 }
 
 const MEDIA_EVENTS = [
@@ -115,7 +111,6 @@ export class LecturePlayer extends Emitter<PlayerEvents> {
       muted: media.muted,
       growing: this.#loaded && this.#player.isLive(),
       loaded: spans(media.buffered),
-      hasVideo: this.#loaded && !this.#player.isAudioOnly(),
     };
   }
 

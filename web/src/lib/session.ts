@@ -39,6 +39,16 @@ export type Probe = 'alive' | 'gone' | 'unreachable';
 const CONNECT_TIMEOUT = 12_000;
 const GATHER_TIMEOUT = 1000;
 const REQUEST_TIMEOUT = 8000;
+/** Short: until it is answered nobody knows whether what is shown is true. */
+const PROBE_TIMEOUT = 2500;
+
+interface RequestOptions {
+  signal: AbortSignal;
+  headers?: Record<string, string>;
+  body?: string;
+  /** Milliseconds. */
+  timeout?: number;
+}
 
 /**
  * One WHIP or WHEP session (RFC 9725; draft-ietf-wish-whep): a peer connection
@@ -85,7 +95,11 @@ export class PeerSession extends Emitter<SessionEvents> {
     const offer = this.pc.localDescription?.sdp ?? '';
     const headers: Record<string, string> = { 'Content-Type': 'application/sdp' };
     if (this.#options.wait) headers['Prefer'] = 'wait';
-    const response = await this.#request('POST', this.#options.endpoint, signal, headers, offer);
+    const response = await this.#request('POST', this.#options.endpoint, {
+      signal,
+      headers,
+      body: offer,
+    });
     if (response.status !== 201) throw await problemOf(response);
     const location = response.headers.get('Location');
     if (!location) throw new Problem('bad_answer', 'the server named no session', response.status);
@@ -108,13 +122,11 @@ export class PeerSession extends Emitter<SessionEvents> {
       await this.pc.setLocalDescription({ type: 'rollback' });
     await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart: true }));
     await this.#gathered(signal);
-    const response = await this.#request(
-      'PATCH',
-      this.#resource,
+    const response = await this.#request('PATCH', this.#resource, {
       signal,
-      { 'Content-Type': FRAGMENT_TYPE, 'If-Match': '*' },
-      fragmentOf(this.pc.localDescription?.sdp ?? ''),
-    );
+      headers: { 'Content-Type': FRAGMENT_TYPE, 'If-Match': '*' },
+      body: fragmentOf(this.pc.localDescription?.sdp ?? ''),
+    });
     if (response.status !== 200) throw await problemOf(response);
     await this.pc.setRemoteDescription({
       type: 'answer',
@@ -127,7 +139,10 @@ export class PeerSession extends Emitter<SessionEvents> {
   async probe(signal: AbortSignal): Promise<Probe> {
     if (!this.#resource) return 'gone';
     try {
-      const response = await this.#request('GET', this.#resource, signal, {});
+      const response = await this.#request('GET', this.#resource, {
+        signal,
+        timeout: PROBE_TIMEOUT,
+      });
       if (response.status === 404 || response.status === 410) return 'gone';
       return response.status < 500 ? 'alive' : 'unreachable';
     } catch (err) {
@@ -186,14 +201,9 @@ export class PeerSession extends Emitter<SessionEvents> {
     this.emit('link', 'lost');
   }
 
-  async #request(
-    method: string,
-    url: string,
-    signal: AbortSignal,
-    headers: Record<string, string>,
-    body?: string,
-  ): Promise<Response> {
-    const limit = AbortSignal.timeout(REQUEST_TIMEOUT);
+  async #request(method: string, url: string, options: RequestOptions): Promise<Response> {
+    const { signal, headers, body, timeout } = options;
+    const limit = AbortSignal.timeout(timeout ?? REQUEST_TIMEOUT);
     try {
       return await this.#fetch(url, {
         method,

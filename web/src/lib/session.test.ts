@@ -1,0 +1,194 @@
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { PeerSession, type SessionEvents, type SessionOptions } from './session.ts';
+
+const SDP = [
+  'v=0',
+  'a=group:BUNDLE 0',
+  'm=video 9 UDP/TLS/RTP/SAVPF 96',
+  'a=mid:0',
+  'a=ice-ufrag:local',
+  'a=ice-pwd:localpassword0123456789',
+  '',
+].join('\r\n');
+
+class FakeChannel extends EventTarget {
+  binaryType = 'blob';
+  constructor(
+    readonly label: string,
+    readonly protocol: string,
+  ) {
+    super();
+  }
+}
+
+/** A peer connection without a network. */
+class FakePeer extends EventTarget {
+  iceConnectionState = 'new';
+  connectionState = 'new';
+  iceGatheringState = 'complete';
+  signalingState = 'stable';
+  localDescription: { sdp: string } | null = null;
+  remoteDescription: { sdp: string } | null = null;
+  readonly channels: FakeChannel[] = [];
+  restarts = 0;
+
+  setLocalDescription(): Promise<void> {
+    this.localDescription = { sdp: SDP };
+    return Promise.resolve();
+  }
+
+  createOffer(options: { iceRestart?: boolean }): Promise<object> {
+    if (options.iceRestart) this.restarts++;
+    return Promise.resolve({});
+  }
+
+  setRemoteDescription(description: { sdp: string }): Promise<void> {
+    this.remoteDescription = description;
+    this.become('connected');
+    return Promise.resolve();
+  }
+
+  createDataChannel(label: string, { protocol }: { protocol: string }): FakeChannel {
+    const channel = new FakeChannel(label, protocol);
+    this.channels.push(channel);
+    return channel;
+  }
+
+  close(): void {
+    this.connectionState = 'closed';
+  }
+
+  become(state: string): void {
+    this.iceConnectionState = state;
+    if (state !== 'disconnected') this.connectionState = state;
+    this.dispatchEvent(new Event('iceconnectionstatechange'));
+    this.dispatchEvent(new Event('connectionstatechange'));
+  }
+}
+
+let peer: FakePeer;
+let answers: (Response | Error)[];
+let calls: { url: string; init: RequestInit }[];
+const signal = new AbortController().signal;
+
+function make(options: Partial<SessionOptions> = {}): PeerSession {
+  return new PeerSession({
+    endpoint: 'http://server.example/whep/algebra',
+    credential: 'tok',
+    prepare: () => undefined,
+    createPeer: () => peer as unknown as RTCPeerConnection,
+    fetch: ((url: string, init: RequestInit) => {
+      calls.push({ url, init });
+      const answer = answers.shift();
+      return answer instanceof Response ? Promise.resolve(answer) : Promise.reject(answer!);
+    }) as typeof fetch,
+    ...options,
+  });
+}
+
+const created = () =>
+  new Response(SDP, { status: 201, headers: { Location: '/whep/algebra/session/s1' } });
+
+beforeEach(() => {
+  peer = new FakePeer();
+  answers = [];
+  calls = [];
+});
+
+describe('PeerSession', () => {
+  it('offers with its channels, waits politely and connects', async () => {
+    answers = [created()];
+    const session = make({ channels: true, wait: true });
+    await session.open(signal);
+    expect(peer.channels.map((c) => [c.label, c.protocol])).toEqual([
+      ['chat', 'lectern.v1'],
+      ['files', 'lectern.v1'],
+    ]);
+    expect(calls[0]?.init).toMatchObject({
+      method: 'POST',
+      body: SDP,
+      headers: {
+        Authorization: 'Bearer tok',
+        'Content-Type': 'application/sdp',
+        Prefer: 'wait',
+      },
+    });
+    expect(session.connected).toBe(true);
+  });
+
+  it('tells why it was refused', async () => {
+    answers = [new Response('{"code":"slot_taken","detail":"Taken."}', { status: 409 })];
+    await expect(make().open(signal)).rejects.toMatchObject({ code: 'slot_taken', status: 409 });
+  });
+
+  it('restarts ICE with a fragment and keeps the rest of the answer', async () => {
+    const fragment = 'a=ice-ufrag:fresh\r\na=ice-pwd:freshpassword0123456789\r\n';
+    answers = [created(), new Response(fragment, { status: 200 })];
+    const session = make();
+    await session.open(signal);
+    await session.restart(signal);
+    expect(peer.restarts).toBe(1);
+    expect(calls[1]?.url).toBe('http://server.example/whep/algebra/session/s1');
+    expect(calls[1]?.init).toMatchObject({
+      method: 'PATCH',
+      headers: { 'If-Match': '*', 'Content-Type': 'application/trickle-ice-sdpfrag' },
+    });
+    expect(peer.remoteDescription?.sdp).toContain('a=ice-ufrag:fresh');
+    expect(peer.remoteDescription?.sdp).toContain('m=video');
+  });
+
+  it('asks the server whether it still knows the session', async () => {
+    answers = [
+      created(),
+      new Response(null, { status: 204 }),
+      new Response(null, { status: 404 }),
+      new TypeError('Failed to fetch'),
+    ];
+    const session = make();
+    expect(await session.probe(signal)).toBe('gone');
+    await session.open(signal);
+    expect(await session.probe(signal)).toBe('alive');
+    expect(await session.probe(signal)).toBe('gone');
+    expect(await session.probe(signal)).toBe('unreachable');
+  });
+
+  it('tells of a lost path, and of a lost session once', async () => {
+    answers = [created()];
+    const session = make({ channels: true });
+    await session.open(signal);
+    const links: SessionEvents['link'][] = [];
+    session.on('link', (link) => links.push(link));
+    peer.become('disconnected');
+    peer.become('connected');
+    for (const channel of peer.channels) channel.dispatchEvent(new Event('close'));
+    expect(links).toEqual(['down', 'up', 'lost']);
+  });
+
+  it('gives up when no path is found', async () => {
+    vi.useFakeTimers();
+    answers = [created()];
+    peer.setRemoteDescription = () => Promise.resolve();
+    const failed = expect(make().open(signal)).rejects.toMatchObject({ code: 'no_path' });
+    await vi.advanceTimersByTimeAsync(12_000);
+    await failed;
+    vi.useRealTimers();
+  });
+
+  it('deletes itself once, also from a page that is being left', async () => {
+    answers = [created(), new Response(null, { status: 200 })];
+    const session = make();
+    await session.open(signal);
+    await session.close();
+    await session.close();
+    expect(calls).toHaveLength(2);
+    expect(calls[1]?.init).toMatchObject({ method: 'DELETE', keepalive: true });
+  });
+
+  it('goes without a word when it is told to', async () => {
+    answers = [created()];
+    const session = make();
+    await session.open(signal);
+    await session.close(false);
+    expect(calls).toHaveLength(1);
+  });
+});
