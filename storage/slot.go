@@ -92,13 +92,20 @@ func (r *Recording) lineLocked(name string, kind stream.Kind, s *slot) line {
 func (s *slot) watch(ctx context.Context) {
 	for {
 		changed := s.st.Changed()
-		s.away.set(s.st.Live(), s.r.now())
+		s.presence()
 		select {
 		case <-changed:
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// presence notes whether the slot has a publisher, as of when that began: this
+// goroutine may come to it late.
+func (s *slot) presence() {
+	live, since := s.st.State()
+	s.away.set(live, since.Sub(s.r.begin))
 }
 
 // run writes until the reader is closed and read, waits for the end of the
@@ -108,8 +115,8 @@ func (s *slot) run() {
 		s.r.fail(fmt.Errorf("recording slot %s: %w", s.name, err))
 	}
 	s.reader.Close()
-	<-s.r.ended                        // sets endAt
-	s.away.set(s.st.Live(), s.r.endAt) // watch may not have come to it yet
+	<-s.r.ended  // sets endAt
+	s.presence() // watch may not have come to it yet
 	err := errors.Join(s.video.finish(s.r.endAt), s.audio.finish(s.r.endAt))
 	if err != nil {
 		s.r.fail(fmt.Errorf("finishing slot %s: %w", s.name, err))

@@ -41,6 +41,9 @@ func (s *Stream) Publish(src Source) (*Publication, error) {
 		s.pub.endLocked(ErrReplaced)
 	}
 	p := &Publication{s: s, src: src, since: s.now(), done: make(chan struct{}), fresh: [2]bool{true, true}}
+	if s.pub == nil {
+		s.since = p.since
+	}
 	s.pub = p
 	s.gate.openLocked(src.RequestKeyframe)
 	s.changedLocked()
@@ -89,7 +92,7 @@ func (p *Publication) endLocked(why error) {
 	p.err = why
 	close(p.done)
 	if p.s.pub == p {
-		p.s.pub = nil
+		p.s.pub, p.s.since = nil, p.s.now()
 		p.s.gate.openLocked(nil)
 	}
 }

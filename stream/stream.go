@@ -60,7 +60,8 @@ type Stream struct {
 
 	mu      sync.Mutex // guards what follows
 	pub     *Publication
-	lines   [2]line // by Kind
+	since   time.Time // pub is, or is not, nil since then
+	lines   [2]line   // by Kind
 	readers []*Reader
 	cache   cache
 	gate    gate
@@ -85,6 +86,7 @@ func New(cfg Config) *Stream {
 		log:     cfg.Log,
 		now:     cfg.Now,
 		origin:  cfg.Origin,
+		since:   cfg.Origin,
 		changed: make(chan struct{}),
 	}
 	s.gate.init(s)
@@ -105,6 +107,14 @@ func (s *Stream) Live() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.pub != nil
+}
+
+// State is Live, and since when it is so; a stream that never had a publisher
+// is not live since its origin.
+func (s *Stream) State() (live bool, since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pub != nil, s.since
 }
 
 // Tracks returns the tracks that the present (or the last) publisher sent, at

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	rtmplib "github.com/yutopp/go-rtmp"
@@ -32,6 +33,10 @@ const (
 	// farewell is how long the last message may take to get out.
 	farewell = 2 * time.Second
 
+	// quiet is how long the library must have written nothing to be done; it
+	// writes the parts of a message one right after the other.
+	quiet = 40 * time.Millisecond
+
 	// sendBuffer is what the kernel may hold for one player, bytes (Linux takes
 	// twice as much). A large keyframe fits; more would only hide for minutes
 	// that a player of a thin stream no longer reads.
@@ -53,6 +58,9 @@ type conn struct {
 	once   sync.Once // of Close
 	last   chan struct{}
 	said   sync.Once // of last
+
+	writing atomic.Bool  // the library is in Write
+	written atomic.Int64 // ns since the epoch, of the end of the last Write
 
 	// What follows belongs to the reader goroutine of the library.
 	app, tcURL string
@@ -118,7 +126,10 @@ func (c *conn) Write(p []byte) (int, error) {
 		c.cancel(err)
 		return 0, err
 	}
+	c.writing.Store(true)
 	n, err := c.Conn.Write(p)
+	c.written.Store(time.Now().UnixNano())
+	c.writing.Store(false)
 	if err != nil {
 		// The library would only tell with the next message, or never.
 		c.cancel(fmt.Errorf("writing to player: %w", err))

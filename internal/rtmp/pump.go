@@ -59,10 +59,30 @@ func (c *conn) bye() {
 		c.send(controlID+1, c.streamID, 0, status("status", codeUnpublish, "the stream has ended")) != nil {
 		return
 	}
+	end := time.NewTimer(farewell)
+	defer end.Stop()
 	select {
 	case <-c.last:
-	case <-time.After(farewell):
+	case <-end.C:
+		return
 	case <-c.ctx.Done():
+		return
+	}
+	// The library mixes the messages of different chunk streams: the rest of the
+	// last picture may come after the farewell.
+	tick := time.NewTicker(quiet / 4)
+	defer tick.Stop()
+	for {
+		if !c.writing.Load() && time.Since(time.Unix(0, c.written.Load())) >= quiet {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-end.C:
+			return
+		case <-c.ctx.Done():
+			return
+		}
 	}
 }
 
