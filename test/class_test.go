@@ -78,9 +78,7 @@ func TestResolutionChanges_EverybodyGoesOn(t *testing.T) {
 	sp.sees(view, 30)
 	tp.end(pub)
 	l := g.lecture("complete")
-	for _, tr := range l.Tracks {
-		decodes(t, filepath.Join(l.dir, tr.File))
-	}
+	decodesAll(t, l)
 }
 
 // The publisher's network is away for 10 s. Viewers and players stay connected
@@ -127,9 +125,7 @@ func TestPublisherLost_OneClass(t *testing.T) {
 	if gap < 9000 || gap > 14000 {
 		t.Errorf("the longest gap of %v lasts %.0f ms, want about 10 s", l.Gaps, gap)
 	}
-	for _, tr := range l.Tracks {
-		decodes(t, filepath.Join(l.dir, tr.File))
-	}
+	decodesAll(t, l)
 	audio, at, length := l.track("audio")
 	if got := at + probeFile(t, audio).seconds(); math.Abs(got-l.DurationMS/1000) > 0.2 {
 		t.Errorf("sound ends at %.2f s (manifest %.2f s), the lecture at %.2f s", got, at+length, l.DurationMS/1000)
@@ -168,9 +164,7 @@ func TestKilledWhileRecording_NothingWrittenIsLost(t *testing.T) {
 	if !strings.Contains(reasons, "gateway") {
 		t.Errorf("the gaps do not tell of the restart: %v", reasons)
 	}
-	for _, tr := range l.Tracks {
-		decodes(t, filepath.Join(l.dir, tr.File))
-	}
+	decodesAll(t, l)
 }
 
 // Twenty RTMP players, one of which stops reading: the others notice nothing,

@@ -260,3 +260,11 @@ func shift(at []float64, by float64) []float64 {
 	}
 	return out
 }
+
+// decodesAll checks every track of a recording.
+func decodesAll(t *testing.T, l lecture) {
+	t.Helper()
+	for _, tr := range l.Tracks {
+		decodes(t, filepath.Join(l.dir, tr.File))
+	}
+}
