@@ -24,6 +24,7 @@ type client struct {
 	c       net.Conn
 	r       *bufio.Reader
 	url     string
+	agent   string // User-Agent; "" sends none
 	session string
 	cseq    int
 }
@@ -42,6 +43,9 @@ func dial(t *testing.T, f *fixture, path string) *client {
 func (c *client) do(method, url, header string) (textproto.MIMEHeader, string) {
 	c.t.Helper()
 	c.cseq++
+	if c.agent != "" {
+		header += "User-Agent: " + c.agent + "\r\n"
+	}
 	if c.session != "" {
 		header += "Session: " + c.session + "\r\n"
 	}

@@ -42,13 +42,13 @@ type player struct {
 func (h *handler) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.Response, *gortsplib.ServerStream, error) {
 	f, _, req, err := h.open(ctx.Conn, ctx.Request, ctx.Path, ctx.Query)
 	if err != nil {
-		res, err := h.refuse(req, err)
+		res, err := h.refuse(ctx.Conn, req, err)
 		return res, nil, err
 	}
 	h.s.feeds.release(f) // it lingers: SETUP comes at once
 	body, err := f.sdp(ctx.Request.URL, ctx.Path, ctx.Query)
 	if err != nil {
-		res, err := h.refuse(req, err)
+		res, err := h.refuse(ctx.Conn, req, err)
 		return res, nil, err
 	}
 	return &base.Response{StatusCode: base.StatusOK, Body: body}, nil, nil
@@ -56,12 +56,15 @@ func (h *handler) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.R
 
 // OnSetup takes the player in with its first SETUP.
 func (h *handler) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Response, *gortsplib.ServerStream, error) {
+	// The library answers each SETUP of a client named GStreamer 1 s late, for
+	// the sake of its publishers; we have none, and its players would wait 2 s.
+	delete(ctx.Request.Header, "User-Agent")
 	if p, ok := ctx.Session.UserData().(*player); ok {
 		return &base.Response{StatusCode: base.StatusOK}, p.feed.st, nil
 	}
 	f, pl, req, err := h.open(ctx.Conn, ctx.Request, ctx.Path, ctx.Query)
 	if err != nil {
-		res, err := h.refuse(req, err)
+		res, err := h.refuse(ctx.Conn, req, err)
 		return res, nil, err
 	}
 	p := &player{feed: f, req: req, began: time.Now(), conn: ctx.Conn}
@@ -113,9 +116,10 @@ func videoCodec(tracks []*stream.Track) stream.Codec {
 	return ""
 }
 
-// refuse turns an error into a response. A wrong credential also ends the
-// connection, so that guessing costs a connection each.
-func (h *handler) refuse(req Request, err error) (*base.Response, error) {
+// refuse turns an error into a response. The second wrong credential also ends
+// the connection, so that guessing costs connections. Not the first: ffmpeg
+// answers every challenge once, and would tell its user of a broken connection.
+func (h *handler) refuse(c *gortsplib.ServerConn, req Request, err error) (*base.Response, error) {
 	res := &base.Response{Header: base.Header{}}
 	switch {
 	case errors.Is(err, ErrUnauthorized):
@@ -123,6 +127,9 @@ func (h *handler) refuse(req Request, err error) (*base.Response, error) {
 		res.Header["WWW-Authenticate"] = headers.Authenticate{Method: headers.AuthMethodBasic, Realm: "Lectern"}.Marshal()
 		if req.Credential == "" {
 			return res, nil // the challenge that every player begins with
+		}
+		if nc, ok := c.NetConn().(*conn); ok && !nc.wrong.Swap(true) {
+			return res, nil
 		}
 	case errors.Is(err, ErrForbidden):
 		res.StatusCode = base.StatusForbidden

@@ -89,6 +89,7 @@ type conn struct {
 	once    sync.Once
 	began   atomic.Bool
 	playing atomic.Bool
+	wrong   atomic.Bool // has been given a wrong credential
 }
 
 // Read reads with the deadline of the connection's state.

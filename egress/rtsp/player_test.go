@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +51,34 @@ func TestServer_RefusesWithTheRightStatus(t *testing.T) {
 				t.Errorf("challenge: got %v in %q", challenged, rest)
 			}
 		})
+	}
+}
+
+func TestServer_FFmpegTellsOfAWrongToken(t *testing.T) {
+	f := serve(t)
+	publish(t, f.s, record(t, stream.VP8, "10"))
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "ffprobe", "-v", "error", f.url("algebra?token=x")).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "401 Unauthorized") {
+		t.Errorf("got %v, %q, want 401 Unauthorized", err, out)
+	}
+}
+
+// Guessing costs connections: two tries each.
+func TestServer_SecondWrongTokenEndsTheConnection(t *testing.T) {
+	f := serve(t)
+	c := dial(t, f, "algebra?token=x")
+	_ = c.c.SetDeadline(time.Now().Add(5 * time.Second))
+	for i := range 3 {
+		fmt.Fprintf(c.c, "DESCRIBE %s RTSP/1.0\r\nCSeq: %d\r\n\r\n", c.url, i+1)
+	}
+	b, err := io.ReadAll(c.r) // to the end of the connection
+	if isTimeout(err) {
+		t.Fatal("the connection was not ended")
+	}
+	if n := strings.Count(string(b), "401 Unauthorized"); n != 2 {
+		t.Errorf("got %d answers, want 2", n)
 	}
 }
 
@@ -97,6 +128,24 @@ func TestServer_SharesOneFeed(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// The library keeps clients of this name waiting for 1 s with each SETUP.
+func TestServer_GStreamerDoesNotWait(t *testing.T) {
+	f := serve(t)
+	publish(t, f.s, record(t, stream.VP8, "10"))
+	c := dial(t, f, "algebra?token="+goodToken)
+	c.agent = "GStreamer/1.22.0"
+	_, sdp := c.do("DESCRIBE", c.url, "")
+	control := regexp.MustCompile(`a=control:(rtsp://\S+)`).FindStringSubmatch(sdp)
+	if control == nil {
+		t.Fatalf("no control URL in %q", sdp)
+	}
+	began := time.Now()
+	c.do("SETUP", control[1], "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n")
+	if took := time.Since(began); took > 500*time.Millisecond {
+		t.Errorf("SETUP took %v", took)
 	}
 }
 
