@@ -47,7 +47,7 @@ test-web: web/node_modules/.installed
 
 test-e2e: $(BIN) test/browser/node_modules/.installed
 	@scripts/need.sh ffmpeg chromium firefox
-	LECTERN_BIN=$(CURDIR)/$(BIN) go test -count=1 -timeout 30m ./test
+	GATEWAY_BIN=$(CURDIR)/$(BIN) go test -count=1 -timeout 30m ./test
 
 test/browser/node_modules/.installed: test/browser/package-lock.json
 	@scripts/need.sh node
@@ -58,7 +58,7 @@ test/browser/node_modules/.installed: test/browser/package-lock.json
 bench: build
 	@scripts/need.sh ffmpeg
 	go test -run '^$$' -bench . -benchtime 1s ./stream ./stream/frame ./internal/rtc ./storage
-	LECTERN_BIN=$(CURDIR)/$(BIN) go run ./bench
+	GATEWAY_BIN=$(CURDIR)/$(BIN) go run ./bench
 
 lint:
 	go run $(LINT) run ./...

@@ -1,5 +1,5 @@
 // Command bench measures a running binary on this machine: the time from asking
-// to the first keyframe for WHEP, RTSP and RTMP. LECTERN_BIN names the binary.
+// to the first keyframe for WHEP, RTSP and RTMP. GATEWAY_BIN names the binary.
 // Figures belong into docs/PERFORMANCE.md with the machine they were made on.
 package main
 
@@ -66,7 +66,7 @@ type gateway struct {
 func start(dir string) (*gateway, error) {
 	g := &gateway{data: filepath.Join(dir, "data")}
 	const any = "127.0.0.1:0"
-	g.cmd = exec.Command(os.Getenv("LECTERN_BIN"), "serve", "--data", g.data, "--http", any, "--webrtc", any, "--rtsp", any, "--rtmp", any)
+	g.cmd = exec.Command(os.Getenv("GATEWAY_BIN"), "serve", "--data", g.data, "--http", any, "--webrtc", any, "--rtsp", any, "--rtmp", any)
 	g.cmd.Env = append(os.Environ(), "LECTERN_ADMIN_KEY="+adminKey, "LECTERN_RTSP_UDP_PORT=0", "LECTERN_LOG_LEVEL=warn")
 	g.cmd.Stderr = os.Stderr
 	if err := g.cmd.Start(); err != nil {
@@ -92,7 +92,7 @@ func (g *gateway) stop() {
 }
 
 func (g *gateway) token(role string) (string, error) {
-	out, err := exec.Command(os.Getenv("LECTERN_BIN"), "token", "--data", g.data, "--room", "bench", "--role", role).Output()
+	out, err := exec.Command(os.Getenv("GATEWAY_BIN"), "token", "--data", g.data, "--room", "bench", "--role", role).Output()
 	return strings.TrimSpace(string(out)), err
 }
 

@@ -1,7 +1,7 @@
 // Package test tells the stories that people live through, end to end: real
 // browsers, real ffmpeg, the real binary on free ports of loopback.
 //
-// `make test-e2e` builds what they need. LECTERN_BIN names the binary.
+// `make test-e2e` builds what they need. GATEWAY_BIN names the binary.
 package test
 
 import (
@@ -52,7 +52,7 @@ func startGateway(t *testing.T, args ...string) *gateway {
 
 func lecternBin(t *testing.T) string {
 	t.Helper()
-	bin := os.Getenv("LECTERN_BIN")
+	bin := os.Getenv("GATEWAY_BIN")
 	if bin == "" {
 		bin = "../bin/lectern"
 	}

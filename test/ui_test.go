@@ -59,9 +59,9 @@ func testid(id string) string { return fmt.Sprintf("[data-testid=%q]", id) }
 
 func contains(text, part string) bool { return bytes.Contains([]byte(text), []byte(part)) }
 
-// shot keeps a screenshot if LECTERN_SHOTS names a directory.
+// shot keeps a screenshot if SHOTS_DIR names a directory.
 func shot(p *page, name string) {
-	if dir := os.Getenv("LECTERN_SHOTS"); dir != "" {
+	if dir := os.Getenv("SHOTS_DIR"); dir != "" {
 		p.shot(filepath.Join(dir, name+".png"))
 	}
 }
