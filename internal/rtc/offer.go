@@ -124,7 +124,7 @@ func ParseOffer(raw []byte, dir Direction) (*Offer, error) {
 		return nil, refuse(CodeMalformedSDP, "the offer has more than %d bytes", maxSDPBytes)
 	}
 	var d sdp.SessionDescription
-	if err := d.Unmarshal(raw); err != nil || len(raw) == 0 {
+	if err := d.Unmarshal(endLine(raw)); err != nil || len(raw) == 0 {
 		return nil, refuse(CodeMalformedSDP, "the offer is not valid SDP")
 	}
 	o := &Offer{dir: dir}
@@ -137,6 +137,15 @@ func ParseOffer(raw []byte, dir Direction) (*Offer, error) {
 		}
 	}
 	return o, nil
+}
+
+// endLine ends the last line of raw, if it is not: scripts that read an offer
+// from a file or trim it send none, and the parser wants one.
+func endLine(raw []byte) []byte {
+	if bytes.HasSuffix(raw, []byte("\n")) {
+		return raw
+	}
+	return append(slices.Clip(raw), "\r\n"...)
 }
 
 // attribute looks a up in the m-line and then in the session.
