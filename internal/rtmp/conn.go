@@ -33,6 +33,10 @@ const (
 	// farewell is how long the last message may take to get out.
 	farewell = 2 * time.Second
 
+	// leaving is how long a player that has said that it leaves may take to close
+	// the connection.
+	leaving = time.Second
+
 	// quiet is how long the library must have written nothing to be done; it
 	// writes the parts of a message one right after the other.
 	quiet = 40 * time.Millisecond
@@ -222,6 +226,7 @@ func (c *conn) send(id int, streamID, timestamp uint32, m message.Message) error
 // away what the player says.
 func (c *conn) play() error {
 	src := c.source
+	var left atomic.Bool // the player has said so
 	done := make(chan struct{})
 	go func() { // ended by ctx or by the source; waited for below
 		defer close(done)
@@ -230,31 +235,46 @@ func (c *conn) play() error {
 		if err != nil && !errors.Is(err, io.EOF) && c.ctx.Err() == nil {
 			c.s.log.Debug("rtmp play ended", "remote", c.remote.String(), "err", err)
 		}
-		c.abort()
+		if !left.Load() {
+			c.abort()
+		}
 	}()
-	c.discard()
+	if c.discard() {
+		left.Store(true)
+		c.cancel(errGone)
+		c.awaitClose()
+	}
 	c.abort()
 	<-done
 	c.source = nil
 	return io.EOF
 }
 
-// discard reads until the connection ends, the player says so, or sends more
-// than any player has reason to.
-func (c *conn) discard() {
+// discard reads until the connection ends, the player says that it leaves, or
+// sends more than any player has reason to. It reports whether it leaves.
+func (c *conn) discard() (left bool) {
 	var total float64
 	buf := make([]byte, 2048)
 	for {
 		n, err := c.in.r.Read(buf)
 		if err != nil {
-			return
+			return false
 		}
 		total += float64(n)
 		if total > maxDiscard+maxDiscardRate*time.Since(c.began).Seconds() {
-			return
+			return false
 		}
 		if bytes.Contains(buf[:n], []byte("deleteStream")) || bytes.Contains(buf[:n], []byte("closeStream")) {
-			return
+			return true
 		}
+	}
+}
+
+// awaitClose lets a player that leaves close the connection itself. librtmp, of
+// which GStreamer's rtmpsrc is made, reads on another thread than it leaves on,
+// and crashes when we close first.
+func (c *conn) awaitClose() {
+	if c.SetReadDeadline(time.Now().Add(leaving)) == nil {
+		_, _ = io.CopyN(io.Discard, c.in.r, maxDiscard) // ends with the connection
 	}
 }

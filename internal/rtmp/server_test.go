@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -36,10 +37,14 @@ func (c *cinema) OnPlay(_ context.Context, r rtmp.Request) (rtmp.Source, error) 
 
 type film struct {
 	c    *cinema
-	left int
+	left int // negative: the film shows nothing, for ever
 }
 
-func (f *film) Next(context.Context) (rtmp.Message, error) {
+func (f *film) Next(ctx context.Context) (rtmp.Message, error) {
+	if f.left < 0 {
+		<-ctx.Done()
+		return rtmp.Message{}, ctx.Err()
+	}
 	if f.left == 0 {
 		return rtmp.Message{}, io.EOF
 	}
@@ -124,6 +129,44 @@ func command(streamID byte, name string, rest ...byte) []byte {
 	return append([]byte{3, 0, 0, 0, 0, 0, byte(len(body)), 20, streamID, 0, 0, 0}, body...)
 }
 
+// play is all that a player says up to the play of "film?a=1".
+func play() []byte {
+	b := append([]byte{3}, make([]byte, 2*1536)...)
+	b = append(b, command(0, "connect", 3, 0, 3, 'a', 'p', 'p', 2, 0, 4, 'l', 'i', 'v', 'e', 0, 0, 9)...)
+	b = append(b, command(0, "createStream", 5)...)
+	return append(b, command(1, "play", 5, 2, 0, 8, 'f', 'i', 'l', 'm', '?', 'a', '=', '1')...)
+}
+
+// A player that leaves gets the time to close the connection itself, but not
+// for ever; the source is let go at once.
+func TestServer_LeaverClosesFirst(t *testing.T) {
+	house := &cinema{n: -1}
+	addr := serve(t, rtmp.Config{Handler: house})
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write(append(play(), command(1, "deleteStream", 5)...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetReadDeadline(time.Now().Add(400 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, c); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v: the server closed first", err)
+	}
+	if house.closed.Load() != 1 {
+		t.Error("the source is still open")
+	}
+	if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, c); err != nil {
+		t.Errorf("got %v: the server did not close at all", err)
+	}
+}
+
 // TestServer_ManyMessages goes through the whole of a play, with messages larger
 // than a chunk, up to the farewell.
 func TestServer_ManyMessages(t *testing.T) {
@@ -137,11 +180,8 @@ func TestServer_ManyMessages(t *testing.T) {
 	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	input := append([]byte{3}, make([]byte, 2*1536)...)
-	input = append(input, command(0, "connect", 3, 0, 3, 'a', 'p', 'p', 2, 0, 4, 'l', 'i', 'v', 'e', 0, 0, 9)...)
-	input = append(input, command(0, "createStream", 5)...)
 	// What comes in the same breath as play must not get in the way of the pump.
-	input = append(input, command(1, "play", 5, 2, 0, 8, 'f', 'i', 'l', 'm', '?', 'a', '=', '1')...)
+	input := play()
 	input = append(input, 2, 0, 0, 0, 0, 0, 4, 5, 0, 0, 0, 0, 0, 0, 0, 2) // acknowledge every two bytes
 	input = append(input, command(1, "unknown", 5)...)
 	if _, err := c.Write(input); err != nil {
