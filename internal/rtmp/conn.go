@@ -35,7 +35,7 @@ const (
 
 	// leaving is how long a player that has said that it leaves may take to close
 	// the connection.
-	leaving = time.Second
+	leaving = 250 * time.Millisecond
 
 	// quiet is how long the library must have written nothing to be done; it
 	// writes the parts of a message one right after the other.
@@ -271,8 +271,8 @@ func (c *conn) discard() (left bool) {
 }
 
 // awaitClose lets a player that leaves close the connection itself. librtmp, of
-// which GStreamer's rtmpsrc is made, reads on another thread than it leaves on,
-// and crashes when we close first.
+// which GStreamer's rtmpsrc is made, reads on another thread than it leaves on:
+// it crashes when we close first, and its thread wakes only when we close.
 func (c *conn) awaitClose() {
 	if c.SetReadDeadline(time.Now().Add(leaving)) == nil {
 		_, _ = io.CopyN(io.Discard, c.in.r, maxDiscard) // ends with the connection

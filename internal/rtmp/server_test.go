@@ -150,7 +150,7 @@ func TestServer_LeaverClosesFirst(t *testing.T) {
 	if _, err := c.Write(append(play(), command(1, "deleteStream", 5)...)); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.SetReadDeadline(time.Now().Add(400 * time.Millisecond)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.Copy(io.Discard, c); !errors.Is(err, os.ErrDeadlineExceeded) {
