@@ -1,6 +1,7 @@
 package rtsp
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -53,7 +54,9 @@ func describe(t *stream.Track) (*description.Media, error) {
 // sdp describes the feed to a player that asked for u. The control URLs are
 // absolute: the library's are relative, and players that resolve them by the
 // book (RFC 3986, section 5.2; GStreamer does) lose room and token with them.
-func (f *feed) sdp(u *base.URL, path, query string) ([]byte, error) {
+// The library names IPv4 addresses always; GStreamer, told so over IPv6, opens
+// UDP sockets of the wrong family.
+func (f *feed) sdp(u *base.URL, path, query string, ip6 bool) ([]byte, error) {
 	out := &description.Session{Title: f.st.Desc.Title}
 	for i, m := range f.st.Desc.Medias {
 		control := base.URL{Scheme: u.Scheme, Host: u.Host, Path: fmt.Sprintf("%s/trackID=%d", path, i), RawQuery: query}
@@ -62,6 +65,10 @@ func (f *feed) sdp(u *base.URL, path, query string) ([]byte, error) {
 	body, err := out.Marshal(false)
 	if err != nil {
 		return nil, fmt.Errorf("marshal sdp: %w", err)
+	}
+	if ip6 {
+		body = bytes.Replace(body, []byte(" IN IP4 127.0.0.1\r\n"), []byte(" IN IP6 ::1\r\n"), 1)
+		body = bytes.Replace(body, []byte("c=IN IP4 0.0.0.0\r\n"), []byte("c=IN IP6 ::\r\n"), 1)
 	}
 	return body, nil
 }

@@ -46,7 +46,7 @@ func (h *handler) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.R
 		return res, nil, err
 	}
 	h.s.feeds.release(f) // it lingers: SETUP comes at once
-	body, err := f.sdp(ctx.Request.URL, ctx.Path, ctx.Query)
+	body, err := f.sdp(ctx.Request.URL, ctx.Path, ctx.Query, remoteAddr(ctx.Conn).Is6())
 	if err != nil {
 		res, err := h.refuse(ctx.Conn, req, err)
 		return res, nil, err

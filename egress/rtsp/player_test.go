@@ -131,6 +131,20 @@ func TestServer_SharesOneFeed(t *testing.T) {
 	}
 }
 
+func TestServer_DescribesIPv6OverIPv6(t *testing.T) {
+	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
+		t.Skip("no IPv6 here")
+	} else {
+		_ = l.Close()
+	}
+	f := serve(t, func(c *rtsp.Config) { c.Addr, c.UDP = "[::1]:0", "[::1]:0" })
+	publish(t, f.s, record(t, stream.VP8, "10"))
+	_, sdp := dial(t, f, "algebra?token="+goodToken).do("DESCRIBE", f.url("algebra?token="+goodToken), "")
+	if !strings.Contains(sdp, "c=IN IP6 ::\r\n") || strings.Contains(sdp, "IP4") {
+		t.Errorf("got %q", sdp)
+	}
+}
+
 // The library keeps clients of this name waiting for 1 s with each SETUP.
 func TestServer_GStreamerDoesNotWait(t *testing.T) {
 	f := serve(t)
