@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that the named tools are there, and installs what is missing with
 # apt-get where that is possible. Says what it does.
-#   scripts/need.sh go node ffmpeg chromium firefox cgo
+#   scripts/need.sh go node ffmpeg chromium firefox cgo aiortc gstreamer
 set -euo pipefail
 
 updated=no
@@ -32,6 +32,9 @@ for tool in "$@"; do
 	ffmpeg) { has ffmpeg && has ffprobe; } || install ffmpeg ffmpeg ;;
 	chromium) has chromium || install Chromium chromium ;;
 	firefox) { has firefox-esr || has firefox; } || install Firefox firefox-esr ;;
+	aiortc) /usr/bin/python3 -c 'import aiortc, numpy' 2>/dev/null || install aiortc python3-aiortc python3-numpy ;;
+	gstreamer) has gst-launch-1.0 && gst-inspect-1.0 --exists rtmp2src && gst-inspect-1.0 --exists avdec_h264 ||
+		install GStreamer gstreamer1.0-tools gstreamer1.0-plugins-{base,good,bad} gstreamer1.0-libav ;;
 	*)
 		echo "need.sh: unknown tool $tool" >&2
 		exit 2
