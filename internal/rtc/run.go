@@ -19,7 +19,11 @@ const (
 	// dtlsFlight is the first interval between repeated flights; the default of
 	// 1 s makes a single lost packet felt.
 	dtlsFlight = 200 * time.Millisecond
-	dtlsMTU    = 1200 // bytes, as browsers have it
+	// lateHandshake is what a handshake may still take when the session has
+	// ended: a round trip, not a repeated flight.
+	lateHandshake = 300 * time.Millisecond
+
+	dtlsMTU = 1200 // bytes, as browsers have it
 	// feedbackEvery is what congestion control of browsers expects.
 	feedbackEvery = 100 * time.Millisecond
 )
@@ -130,13 +134,32 @@ func (s *Session) handshake(ctx context.Context, transport *iceConn) (*dtls.Conn
 	if err != nil {
 		return nil, err
 	}
-	if err := conn.HandshakeContext(ctx); err != nil {
+	if err := s.shake(ctx, conn); err != nil {
 		if mismatch {
 			err = ErrFingerprint
 		}
 		return conn, err
 	}
 	return conn, nil
+}
+
+// shake does the handshake. One that is under way when the session ends gets a
+// moment to finish: the peer may be done already, and only a connection that
+// stands can tell it of the end.
+func (s *Session) shake(ctx context.Context, conn *dtls.Conn) error {
+	late, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	stop := context.AfterFunc(ctx, func() {
+		t := time.NewTimer(lateHandshake)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			cancel(context.Cause(ctx))
+		case <-late.Done():
+		}
+	})
+	defer stop()
+	return conn.HandshakeContext(late)
 }
 
 // serve starts what runs while the session is connected.
