@@ -257,7 +257,9 @@ func (s *session) fillAudio(pts, lag, short time.Duration) error {
 	if !s.plan.encodes(stream.Audio) || pts-s.audioEnd <= lag {
 		return nil
 	}
-	for s.audioEnd+opusRest <= pts-short {
+	// To the nearest packet: a PTS a microsecond too early must not cost 20 ms of
+	// silence, since the resampler keeps small holes and they add up.
+	for s.audioEnd+opusRest/2 < pts-short {
 		// 20 ms of CELT silence (RFC 6716, section 3.1).
 		if err := s.write(audioNumber, s.audioEnd, true, []byte{0xf8, 0xff, 0xfe}); err != nil {
 			return err
