@@ -59,6 +59,7 @@ func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *gateway,
 	if g.authority, g.newKey, err = access.Open(cfg.Data.Dir, cfg.AdminKey); err != nil {
 		return nil, fmt.Errorf("open keys: %w", err)
 	}
+	undo = append(undo, g.authority.DropNewAdminKey) // it is shown by a start that succeeds
 	// The ports first: a second gateway on the same data directory must not get
 	// as far as recovering the recordings of the first.
 	if g.listener, err = net.Listen("tcp", cfg.HTTP.Addr); err != nil {

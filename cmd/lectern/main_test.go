@@ -108,6 +108,21 @@ func TestServe_SecondStartKeepsTheKeyToItself(t *testing.T) {
 	}
 }
 
+func TestServe_KeyOfAFailedStartIsMadeAnew(t *testing.T) {
+	other, _, _ := serve(t, t.TempDir())
+	data := t.TempDir()
+	var failed bytes.Buffer
+	args := []string{"serve", "--data", data, "--http", other.HTTP, "--webrtc", "127.0.0.1:0"}
+	if c := run(t.Context(), args, std{out: &failed, err: &failed}); c != exitError {
+		t.Fatalf("exit %d: %s", c, &failed)
+	}
+	_, out, stop := serve(t, data)
+	stop()
+	if !strings.Contains(out.String(), "#key=") {
+		t.Errorf("nobody ever learns the admin key: %s", out)
+	}
+}
+
 func TestServe_GivenKeyIsNotPrinted(t *testing.T) {
 	_, out, _ := serve(t, t.TempDir(), "LECTERN_ADMIN_KEY=given-by-the-operator")
 	if strings.Contains(out.String(), "given-by-the-operator") {
@@ -145,7 +160,7 @@ func TestToken_IsGoodForTheRoomAndRole(t *testing.T) {
 }
 
 func TestCommands_WrongUseExits2(t *testing.T) {
-	for _, args := range [][]string{{"nonsense"}, {"token", "--room", "a", "--role", "king"}, {"serve", "--colour", "blue"}, {"token"}} {
+	for _, args := range [][]string{{"nonsense"}, {"token", "--room", "a", "--role", "king"}, {"token", "--room", "a b", "--role", "teacher"}, {"serve", "--colour", "blue"}, {"token"}} {
 		var out bytes.Buffer
 		if c := run(t.Context(), args, std{out: &out, err: &out}); c != exitUsage || out.Len() == 0 {
 			t.Errorf("%v: exit %d, %q", args, c, &out)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/lectern/lectern/room"
 	"github.com/lectern/lectern/room/access"
 )
 
@@ -14,6 +15,14 @@ type tokenCmd struct {
 	TTL  time.Duration `help:"How long it is valid." default:"12h" name:"ttl"`
 	Name string        `help:"Name of the person, as others see it."`
 	ID   string        `help:"Stable id of the person; made up if empty." name:"id"`
+}
+
+// Validate refuses a room that there can never be.
+func (c tokenCmd) Validate() error {
+	if c.Room == "*" {
+		return nil
+	}
+	return room.ValidName(c.Room)
 }
 
 // Run prints a token. It needs only the key in the data directory, so that it

@@ -43,6 +43,7 @@ type Authority struct {
 	adminHash [sha256.Size]byte
 	hasAdmin  bool
 	newKey    string
+	newFile   string // holds the hash of newKey
 	parser    *jwt.Parser
 }
 
@@ -69,7 +70,7 @@ func Open(dataDir, adminKey string) (a *Authority, created bool, err error) {
 	}
 	copy(a.adminHash[:], stored)
 	if created {
-		a.newKey = fresh
+		a.newKey, a.newFile = fresh, filepath.Join(dataDir, hashFile)
 	}
 	return a, created, nil
 }
@@ -99,6 +100,19 @@ func OpenSigner(dataDir string) (*Authority, error) {
 // NewAdminKey returns the key of the administrator in clear if Open has just
 // made it, else "". Only a hash is kept on disk.
 func (a *Authority) NewAdminKey() string { return a.newKey }
+
+// DropNewAdminKey forgets the key that Open has just made, so that the next Open
+// makes another: a key that nobody was shown would lock everybody out for good.
+// It does nothing if Open made none.
+func (a *Authority) DropNewAdminKey() error {
+	if a.newKey == "" {
+		return nil
+	}
+	if err := os.Remove(a.newFile); err != nil {
+		return fmt.Errorf("dropping the new admin key: %w", err)
+	}
+	return nil
+}
 
 // wireClaims are the claims of a token as they are signed.
 type wireClaims struct {
