@@ -151,7 +151,10 @@ func TestPublish_PeerCloses(t *testing.T) {
 	pc := newPeer(t, peerOptions{})
 	addTrack(t, pc, vp8)
 	s := connect(t, e, pc, rtc.Publish, rtc.SessionConfig{OnClosed: func(err error) { closed <- err }})
-	waitFor(t, "connection", s.Connected)
+	// Both sides: a peer whose handshake is not over cannot say that it goes.
+	waitFor(t, "connection", func() bool {
+		return s.Connected() && pc.ConnectionState() == webrtc.PeerConnectionStateConnected
+	})
 	if err := pc.GracefulClose(); err != nil {
 		t.Fatal(err)
 	}
