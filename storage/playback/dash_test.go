@@ -216,6 +216,21 @@ func TestLecture_SoundOnly(t *testing.T) {
 	decode(t, sets[0].file(t))
 }
 
+// Audio ends up to 2.5 ms before the lecture. No packet is so short.
+func TestLecture_EndsBetweenPackets(t *testing.T) {
+	for _, c := range []struct {
+		codec stream.Codec
+		extra time.Duration
+	}{{stream.VP8, 2 * time.Millisecond}, {stream.H264, 1700 * time.Microsecond}} {
+		s := newStudio(t)
+		s.publish(shot{codec: c.codec, video: encode(t, c.codec, "160x90")})
+		_, sets := fetch(t, s.end(clipTime+c.extra))
+		for _, f := range sets {
+			decode(t, f.file(t))
+		}
+	}
+}
+
 func TestLecture_CodecChange(t *testing.T) {
 	s := newStudio(t)
 	s.publish(shot{codec: stream.VP8, video: encode(t, stream.VP8, "320x180")})

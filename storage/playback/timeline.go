@@ -319,12 +319,20 @@ func (x *Lecture) addAudio(segs []segment, t *track, open bool) []segment {
 	return append(fillSilence(segs, own[0].start), own...)
 }
 
-// fillSilence makes the audio last up to end.
+// fillSilence makes the audio last up to end. A hole too short for a packet has
+// no segment of its own: players would get an error for it at every end.
 func fillSilence(segs []segment, end int64) []segment {
-	if len(segs) == 0 {
+	n := len(segs)
+	switch {
+	case n == 0 && end >= silenceStep:
 		return fill([]segment{{kind: silent}}, 0, end)[1:]
+	case n == 0:
+		return segs
+	case end-segs[n-1].end >= silenceStep:
+		return fill(segs, segs[n-1].end, end)
 	}
-	return fill(segs, segs[len(segs)-1].end, end)
+	segs[n-1].end = max(segs[n-1].end, end)
+	return segs
 }
 
 // finish makes all tracks end with the lecture.
