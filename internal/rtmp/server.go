@@ -45,7 +45,7 @@ type Server struct {
 	wg  sync.WaitGroup // connections
 	end chan struct{}  // closed by Close
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex   // guards what follows
 	l      net.Listener // of Serve
 	conns  map[*conn]struct{}
 	closed bool
