@@ -84,8 +84,10 @@ func TestGStreamer_Plays(t *testing.T) {
 	// playbin, for gst-launch itself now and then links but one of two pads that
 	// come at once. rtspt and rtspu are its words for RTSP by TCP and by UDP.
 	rtsp := func(scheme string) []string {
-		return []string{"playbin", fmt.Sprintf("uri=%s://%s/latin?token=%s", scheme, g.addr.RTSP, token),
-			"video-sink=fakesink name=picture silent=false", "audio-sink=fakesink name=sound silent=false"}
+		return []string{
+			"playbin", fmt.Sprintf("uri=%s://%s/latin?token=%s", scheme, g.addr.RTSP, token),
+			"video-sink=fakesink name=picture silent=false", "audio-sink=fakesink name=sound silent=false",
+		}
 	}
 	rtmp := strings.Fields(fmt.Sprintf("rtmp2src location=rtmp://%s/live/latin?token=%s ! flvdemux name=s "+
 		"s.video ! queue ! decodebin ! fakesink name=picture silent=false "+

@@ -1,7 +1,6 @@
 package test
 
 import (
-	"fmt"
 	"testing"
 	"time"
 )
@@ -39,6 +38,6 @@ func TestPages_ComeBackAfterARestart(t *testing.T) {
 	if len(l.Gaps) == 0 {
 		t.Error("no gap is marked")
 	}
-	t.Log(fmt.Sprintf("%d tracks, gaps %+v", len(l.Tracks), l.Gaps))
+	t.Logf("%d tracks, gaps %+v", len(l.Tracks), l.Gaps)
 	decodesAll(t, l)
 }
