@@ -22,6 +22,7 @@ const module = "github.com/lectern/lectern"
 func floors() map[string]int {
 	return map[string]int{
 		"stream": 0, "config": 0, "web": 0, "internal/rtc": 0, "internal/rtmp": 0, "internal/peer": 0,
+		"internal/turn": 0, "internal/certs": 0,
 		"stream/frame": 1, "room/access": 1, "egress": 1,
 		"ingest": 2, "room": 2, "storage": 2, "internal/clip": 2,
 		"ingest/whip": 3, "egress/whep": 3, "egress/transcode": 3, "room/datachannel": 3, "storage/playback": 3,
@@ -51,6 +52,9 @@ func owners() map[string][]string {
 		"github.com/pion/sctp":                {"internal/rtc"},
 		"github.com/pion/datachannel":         {"internal/rtc"},
 		"github.com/pion/sdp":                 {"internal/rtc"},
+		"github.com/pion/turn":                {"internal/turn"},
+		"github.com/MicahParks/keyfunc":       {"room/access"},
+		"golang.org/x/crypto/acme":            {"internal/certs"},
 		"github.com/pion/webrtc":              {"storage", "internal/peer", "bench"}, // of the product: ivfwriter and oggwriter only
 		"github.com/prometheus/client_golang": {"api"},
 	}
