@@ -10,6 +10,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/lectern/lectern/internal/rtc"
+	"github.com/lectern/lectern/room/datachannel"
 )
 
 // errNoRenderer says that the gateway was put together without renditions.
@@ -62,7 +63,8 @@ type limitsView struct {
 	RoomFilesBytes int64 `json:"room_files_bytes"`
 	SDPBytes       int   `json:"sdp_bytes"`
 	JSONBytes      int   `json:"json_bytes"`
-	MessageBytes   int   `json:"message_bytes"` // of a data channel
+	MessageBytes   int   `json:"message_bytes"` // text that a client may send on a data channel
+	EventBytes     int   `json:"event_bytes"`   // that it must be able to take
 	Sessions       int   `json:"sessions"`      // of a room, each way
 }
 
@@ -73,7 +75,8 @@ func (s *Server) info(c *gin.Context) error {
 		FFmpeg: ffmpegView{Available: true}, Recording: s.cfg.Recording,
 		Limits: limitsView{
 			FileBytes: s.cfg.FileLimit, RoomFilesBytes: s.cfg.RoomQuota,
-			SDPBytes: maxSDP, JSONBytes: maxJSON, MessageBytes: rtc.MaxMessageSize, Sessions: s.cfg.MaxSessions,
+			SDPBytes: maxSDP, JSONBytes: maxJSON, Sessions: s.cfg.MaxSessions,
+			MessageBytes: datachannel.MaxMessage, EventBytes: rtc.MaxMessageSize,
 		},
 	}
 	if s.encoderMissing() != nil {

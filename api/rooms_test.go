@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lectern/lectern/internal/rtc"
 	"github.com/lectern/lectern/room"
 	"github.com/lectern/lectern/room/access"
 )
@@ -276,7 +277,8 @@ func TestInfo_IsPublicAndTellsOfFFmpeg(t *testing.T) {
 	var info infoView
 	g.want(200, g.call("", "GET", "/api/info", nil), &info)
 	if info.Version != "v1.2.3" || info.RTSPPort != 8554 || info.RTMPPort != 1935 || !info.Recording ||
-		info.FFmpeg.Available || info.FFmpeg.Reason == "" || info.Limits.FileBytes != 1<<20 {
+		info.FFmpeg.Available || info.FFmpeg.Reason == "" || info.Limits.FileBytes != 1<<20 ||
+		info.Limits.MessageBytes != 16384 || info.Limits.EventBytes != rtc.MaxMessageSize {
 		t.Errorf("got %+v", info)
 	}
 }

@@ -39,6 +39,10 @@ type Config struct {
 	// Nil, or an error: a new one is begun.
 	ResumeLecture func(ctx context.Context, id string) (Lecture, error)
 
+	// Policy tells what the students of a room may do, each time that one asks;
+	// it must not block. Nil: talk and share files.
+	Policy func(room string) Policy
+
 	Events  EventLog   // nil: kept in memory only
 	Classes ClassStore // nil: classes do not survive a restart
 	Files   FileStore  // nil: no file sharing

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+
+	"github.com/lectern/lectern/room/access"
 )
 
 const (
@@ -14,11 +16,14 @@ const (
 )
 
 // BeginUpload begins to take a file from the person by, or goes on with one that
-// was interrupted. Errors: ErrForbidden, ErrNoFiles, ErrBadFile, ErrClosed and
-// those of FileStore.BeginUpload. Once it is committed, ShareFile tells the room.
+// was interrupted. Errors: ErrForbidden, ErrFilesClosed, ErrNoFiles, ErrBadFile,
+// ErrClosed and those of FileStore.BeginUpload. Once it is committed, ShareFile tells the room.
 func (r *Room) BeginUpload(ctx context.Context, by Identity, head FileHead) (Upload, error) {
 	if !by.claims().MayWatch(r.name) {
 		return nil, ErrForbidden
+	}
+	if by.Role == access.Student && !r.policy().Files {
+		return nil, ErrFilesClosed
 	}
 	if r.cfg.Files == nil {
 		return nil, ErrNoFiles

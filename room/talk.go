@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/lectern/lectern/room/access"
 )
 
 const maxRef = 128 // bytes
@@ -20,14 +22,17 @@ func (e *RateError) Error() string {
 
 // Say adds text to what was said in the room, and returns the seq of the event
 // once that is kept. A request with the same non-empty ref is applied once per
-// person, over reconnects and restarts. Errors: ErrBadText, ErrTooLong,
-// ErrBadRef, *RateError, ErrNotKept, ErrClosed, or the cause of ctx.
+// person, over reconnects and restarts. Errors: ErrChatClosed, ErrBadText,
+// ErrTooLong, ErrBadRef, *RateError, ErrNotKept, ErrClosed, or the cause of ctx.
 func (m *Member) Say(ctx context.Context, ref, text string) (seq uint64, err error) {
 	text, err = cleanText(text, m.r.cfg.Limits.TextBytes)
 	if err != nil {
 		return 0, err
 	}
 	id := m.Identity()
+	if id.Role == access.Student && !m.r.policy().Chat {
+		return 0, ErrChatClosed
+	}
 	return m.request(ctx, ref, Event{
 		Type: TypeSay, By: id.ID, From: id.Name, Role: string(id.Role), Text: text,
 	})

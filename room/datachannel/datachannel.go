@@ -4,8 +4,6 @@ package datachannel
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +15,6 @@ import (
 
 	"github.com/lectern/lectern/internal/rtc"
 	"github.com/lectern/lectern/room"
-	"github.com/lectern/lectern/room/access"
 )
 
 // Protocol is the name and version of what is spoken, as in DATA_CHANNEL_OPEN
@@ -138,9 +135,8 @@ func (s *Session) identify(h hello) room.Identity {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	who := s.who
-	if !s.settled && h.Key != "" && who.Role == access.Student {
-		sum := sha256.Sum256([]byte(who.ID + "\n" + h.Key))
-		who.ID += "~" + hex.EncodeToString(sum[:8])
+	if !s.settled {
+		who = who.Page(h.Key)
 	}
 	return who
 }

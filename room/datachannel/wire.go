@@ -11,9 +11,12 @@ import (
 	"github.com/lectern/lectern/room"
 )
 
+// MaxMessage is the most bytes of a text message of a client.
+const MaxMessage = 16 << 10
+
 // Bounds of what a client may send. welcome tells them.
 const (
-	maxMessage  = 16 << 10 // bytes of a text message
+	maxMessage  = MaxMessage
 	maxChunk    = 64 << 10 // bytes of data in a binary message
 	sendChunk   = 32 << 10 // bytes of data in a binary message that we send
 	headerBytes = 8        // of a binary message
@@ -21,8 +24,8 @@ const (
 	maxTransfer = 4        // open transfers of a channel
 	maxOffset   = 1<<32 - 1
 
-	minKey, maxKey = 16, 128 // bytes of hello.key
-	maxRawRef      = 128     // bytes of a ref as JSON
+	minKey, maxKey = room.MinPageKey, room.MaxPageKey // bytes of hello.key
+	maxRawRef      = 128                              // bytes of a ref as JSON
 )
 
 // The stable error codes.
@@ -37,6 +40,8 @@ const (
 	codeInternal     = "internal"
 	codeUnsupported  = "unsupported_protocol"
 	codeFilesOff     = "files_off"
+	codeFilesClosed  = "files_closed"
+	codeChatClosed   = "chat_closed"
 	codeFileTooLarge = "file_too_large"
 	codeQuota        = "quota_exceeded"
 	codeDigest       = "digest_mismatch"
@@ -277,6 +282,8 @@ func failures() []knownFailure {
 		{room.ErrClosed, codeClosed, "the room is closed"},
 		{room.ErrNotKept, codeNotKept, "the server cannot store events at the moment"},
 		{room.ErrNoFiles, codeFilesOff, "file sharing is off"},
+		{room.ErrFilesClosed, codeFilesClosed, "students cannot share files in this room"},
+		{room.ErrChatClosed, codeChatClosed, "students cannot write in this room"},
 		{room.ErrBadFile, codeBadMessage, "the description of the file is malformed"},
 		{room.ErrFileTooLarge, codeFileTooLarge, "the file is too large"},
 		{room.ErrQuota, codeQuota, "no space is left for files of this room"},
