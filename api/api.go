@@ -56,6 +56,9 @@ type Config struct {
 	// Proxies are addresses or networks of reverse proxies whose
 	// X-Forwarded-For is believed. Empty: none.
 	Proxies []string
+	// ICEServers are the STUN and TURN servers for a session, with credentials
+	// of its own; called for each POST, must not block. Nil: none.
+	ICEServers func(ICERequest) []ICEServer
 	// Ready tells why the gateway cannot serve yet; nil function or nil error:
 	// it can.
 	Ready func(context.Context) error

@@ -88,6 +88,7 @@ type shard struct {
 	batch   *rtc.Batch
 	viewers []*viewer
 	rings   [2]ring // by stream.Kind
+	video   meter
 }
 
 func newShard(f *fanout) (*shard, error) {
@@ -122,6 +123,9 @@ func (sh *shard) fan(units []*stream.Unit) {
 	defer sh.mu.Unlock()
 	for _, u := range units {
 		sh.rings[u.Track.Kind].add(u)
+		if u.Track.Kind == stream.Video {
+			sh.video.bytes += len(u.Packet.Payload)
+		}
 	}
 	now := time.Now()
 	for _, v := range sh.viewers {
@@ -184,6 +188,7 @@ func (sh *shard) resend(v *viewer, p *rtcp.TransportLayerNack) {
 func (sh *shard) report(now time.Time) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	sh.video.tick(now)
 	for _, v := range sh.viewers {
 		v.reportLocked(now)
 	}
