@@ -32,6 +32,7 @@ type Config struct {
 	AdminKey        string        `koanf:"admin_key"`
 	Data            Data          `koanf:"data"`
 	HTTP            HTTP          `koanf:"http"`
+	TLS             TLS           `koanf:"tls"`
 	WebRTC          WebRTC        `koanf:"webrtc"`
 	RTSP            RTSP          `koanf:"rtsp"`
 	RTMP            RTMP          `koanf:"rtmp"`
@@ -52,6 +53,14 @@ type Data struct {
 type HTTP struct {
 	Addr      string `koanf:"addr"`
 	PublicURL string `koanf:"public_url"`
+
+	Redirect       bool     `koanf:"redirect"`
+	TrustedProxies []string `koanf:"trusted_proxies"`
+	Origins        []string `koanf:"origins"`
+
+	MaxConnections           int `koanf:"max_connections"`
+	MaxConnectionsPerAddress int `koanf:"max_connections_per_address"`
+	MaxSessionsPerAddress    int `koanf:"max_sessions_per_address"`
 }
 
 // WebRTC configures the media port.

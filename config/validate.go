@@ -24,6 +24,8 @@ func (c Config) validate() error {
 		bad("data.dir", "is empty")
 	}
 	c.validateAddrs(bad)
+	c.validateHTTP(bad)
+	c.validateTLS(bad)
 	positive := map[string]time.Duration{
 		"webrtc.connect_timeout":      c.WebRTC.ConnectTimeout,
 		"webrtc.consent_timeout":      c.WebRTC.ConsentTimeout,
