@@ -69,8 +69,14 @@ func (s *Session) writeICEOptions(w *sdpWriter) {
 }
 
 func (s *Session) writeCandidates(w *sdpWriter, view *hostView) {
-	for _, c := range view.candidates(s.e.udp.local.Port(), s.e.tcp != nil) {
+	s.tried.Lock()
+	defer s.tried.Unlock()
+	s.offered = nil
+	for _, c := range view.candidates(s.e.udp.local.Port(), s.usesUDP(), s.usesTCP()) {
 		w.line("a=candidate:%s", c)
+		if h, ok := describe(c); ok {
+			s.offered = append(s.offered, h.words)
+		}
 	}
 	w.line("a=end-of-candidates")
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -30,6 +31,7 @@ type Endpoint struct {
 	cert    tls.Certificate
 	certSum string // fingerprint for the answer
 	hosts   *hosts
+	names   *names
 
 	udp *socket
 	mux *ice.UDPMuxDefault
@@ -67,7 +69,8 @@ func Listen(cfg Config) (*Endpoint, error) {
 	// What the kernel grants is not an error: the defaults work, for fewer peers.
 	_ = conn.SetReadBuffer(socketBufferBytes)
 	_ = conn.SetWriteBuffer(socketBufferBytes)
-	e.hosts = newHosts(conn.LocalAddr(), cfg.AdvertiseIPs)
+	e.names = newNames(cfg.Hosts, e.log) // ended by Close
+	e.hosts = newHosts(conn.LocalAddr(), cfg, e.names)
 	e.udp = newSocket(e, conn)
 	quiet := logFactory{e.log}
 	// Reads the socket on its own goroutine, which Close ends.
@@ -103,6 +106,19 @@ func listenBoth(addr *net.UDPAddr, noTCP bool) (*net.UDPConn, *net.TCPListener, 
 // Addr returns the address of the UDP socket.
 func (e *Endpoint) Addr() netip.AddrPort { return e.udp.local }
 
+// Hosts returns the addresses that answers offer now, in their order.
+func (e *Endpoint) Hosts() []netip.Addr {
+	v, err := e.hosts.view()
+	if err != nil {
+		e.log.Warn("network interfaces not read", "err", err)
+		return nil
+	}
+	return slices.Clone(v.all)
+}
+
+// TCP says whether ICE-TCP is offered.
+func (e *Endpoint) TCP() bool { return e.tcp != nil }
+
 // Stats returns the counters.
 func (e *Endpoint) Stats() EndpointStats {
 	e.mu.Lock()
@@ -134,6 +150,7 @@ func (e *Endpoint) Close() error {
 	for _, s := range open {
 		<-s.Done()
 	}
+	e.names.close()
 	err := e.udp.close()
 	// Before the mux is closed: one that is does not read again, and done would
 	// never be, if a packet came at this moment.

@@ -21,6 +21,8 @@ const hostsFresh = 30 * time.Second
 type hosts struct {
 	bound     netip.AddrPort
 	advertise []netip.Addr
+	filter    hostFilter
+	names     *names
 
 	mu   sync.Mutex // guards what follows
 	last *hostView
@@ -35,12 +37,11 @@ type hosts struct {
 type hostView struct {
 	net    transport.Net
 	all    []netip.Addr // in the order of preference
-	v4, v6 netip.Addr   // of the agents; invalid if there is none
+	v4, v6 netip.Addr   // of the agents; invalid if none of the family is offered
 }
 
-func newHosts(bound net.Addr, advertise []netip.Addr) *hosts {
-	ap := addrPortOf(bound)
-	return &hosts{bound: ap, advertise: advertise}
+func newHosts(bound net.Addr, cfg Config, n *names) *hosts {
+	return &hosts{bound: addrPortOf(bound), advertise: cfg.AdvertiseIPs, filter: newHostFilter(cfg), names: n}
 }
 
 // view returns the present addresses.
@@ -48,47 +49,54 @@ func (h *hosts) view() (*hostView, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Now()
-	if h.last != nil && now.Sub(h.at) < hostsFresh {
+	if h.last != nil && now.Sub(h.at) < hostsFresh && !h.names.changedSince(h.at) {
 		return h.last, nil
 	}
 	n, err := stdnet.NewNet()
 	if err != nil {
 		return nil, fmt.Errorf("reading network interfaces: %w", err)
 	}
-	v := &hostView{net: n}
-	local, err := h.localAddrs(n)
+	local, offered, err := h.localAddrs(n)
 	if err != nil {
 		return nil, err
 	}
-	for _, a := range local {
-		if a.Is4() && !v.v4.IsValid() {
-			v.v4 = a
-		}
-		if a.Is6() && !v.v6.IsValid() {
-			v.v6 = a
-		}
-	}
-	for _, a := range append(slices.Clone(h.advertise), local...) {
+	v := &hostView{net: n}
+	for _, a := range slices.Concat(h.advertise, h.names.addrs(), offered) {
 		if a = a.Unmap(); !slices.Contains(v.all, a) {
 			v.all = append(v.all, a)
 		}
 	}
+	v.v4 = firstOf(local, v.all, netip.Addr.Is4)
+	v.v6 = firstOf(local, v.all, netip.Addr.Is6)
 	h.last, h.at = v, now
 	return v, nil
 }
 
-// localAddrs returns the addresses that the socket listens on: those of the LAN
-// first, IPv4 before IPv6, loopback last. Link-local IPv6 would need a zone that
-// means nothing to the peer.
-func (h *hosts) localAddrs(n transport.Net) ([]netip.Addr, error) {
+// firstOf returns the first local address of a family, if one of the family is
+// offered.
+func firstOf(local, offered []netip.Addr, family func(netip.Addr) bool) netip.Addr {
+	i := slices.IndexFunc(local, family)
+	if i < 0 || !slices.ContainsFunc(offered, family) {
+		return netip.Addr{}
+	}
+	return local[i]
+}
+
+// localAddrs returns the addresses that the socket listens on, and those of them
+// that may be offered: of the LAN first, IPv4 before IPv6, loopback last.
+// Link-local IPv6 would need a zone that means nothing to the peer.
+func (h *hosts) localAddrs(n transport.Net) (all, offered []netip.Addr, err error) {
 	if !h.bound.Addr().IsUnspecified() {
-		return []netip.Addr{h.bound.Addr()}, nil
+		all = []netip.Addr{h.bound.Addr()}
+		if h.filter.network(h.bound.Addr()) {
+			offered = all
+		}
+		return all, offered, nil
 	}
 	interfaces, err := n.Interfaces()
 	if err != nil {
-		return nil, fmt.Errorf("reading network interfaces: %w", err)
+		return nil, nil, fmt.Errorf("reading network interfaces: %w", err)
 	}
-	var out []netip.Addr
 	for _, i := range interfaces {
 		if i.Flags&net.FlagUp == 0 {
 			continue
@@ -103,11 +111,16 @@ func (h *hosts) localAddrs(n transport.Net) ([]netip.Addr, error) {
 			if err != nil || ip.IsLinkLocalUnicast() && ip.Is6() || ip.Is6() && h.bound.Addr().Is4() {
 				continue
 			}
-			out = append(out, ip)
+			all = append(all, ip)
+			if h.filter.interfaceName(i.Name) && h.filter.network(ip) {
+				offered = append(offered, ip)
+			}
 		}
 	}
-	slices.SortStableFunc(out, func(a, b netip.Addr) int { return preference(a) - preference(b) })
-	return out, nil
+	byPreference := func(a, b netip.Addr) int { return preference(a) - preference(b) }
+	slices.SortStableFunc(all, byPreference)
+	slices.SortStableFunc(offered, byPreference)
+	return all, offered, nil
 }
 
 func preference(a netip.Addr) int {
@@ -121,9 +134,9 @@ func preference(a netip.Addr) int {
 	return p
 }
 
-// candidates returns the values of the a=candidate lines: each address by UDP,
-// and by passive TCP if tcp is set (RFC 8839, RFC 6544).
-func (v *hostView) candidates(port uint16, tcp bool) []string {
+// candidates returns the values of the a=candidate lines: each address by UDP
+// if udp is set, and by passive TCP if tcp is (RFC 8839, RFC 6544).
+func (v *hostView) candidates(port uint16, udp, tcp bool) []string {
 	const typePreference = 126 // host (RFC 8445, section 5.1.2.2)
 	const tcpTypePreference = 90
 	var out []string
@@ -137,8 +150,10 @@ func (v *hostView) candidates(port uint16, tcp bool) []string {
 		}
 	}
 	for i, a := range v.all {
-		local := uint32(max(65535-i, 0)) << 8 // every candidate has a priority of its own
-		line(a, "udp", ice.TCPTypeUnspecified, typePreference<<24|local|255)
+		if udp {
+			local := uint32(max(65535-i, 0)) << 8 // every candidate has a priority of its own
+			line(a, "udp", ice.TCPTypeUnspecified, typePreference<<24|local|255)
+		}
 	}
 	for i, a := range v.all {
 		if tcp {

@@ -59,6 +59,7 @@ type Offer struct {
 	ice          credentials
 	fingerprints []fingerprint
 	candidates   []string // values of a=candidate
+	lite         bool     // the peer is an ICE-lite agent
 }
 
 // section is one m-line.
@@ -227,7 +228,7 @@ func checkDirection(d *sdp.SessionDescription, m *sdp.MediaDescription, dir Dire
 }
 
 func (o *Offer) checkMedia(*sdp.SessionDescription) *OfferError {
-	if o.section(Audio) == nil && o.section(Video) == nil {
+	if o.dir != Probe && o.section(Audio) == nil && o.section(Video) == nil {
 		return refuse(CodeNoMedia, "the offer has neither audio nor video")
 	}
 	return nil

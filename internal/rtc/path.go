@@ -14,6 +14,7 @@ import (
 // is replaced as a whole when ICE selects another.
 type path struct {
 	addr   netip.AddrPort
+	local  netip.AddrPort
 	udp    *net.UDPAddr // nil with ICE-TCP
 	tcp    *tcpPeer     // nil with UDP
 	remote ice.Candidate
@@ -21,12 +22,13 @@ type path struct {
 }
 
 // selected is called by the agent, one at a time, when it has chosen a pair.
-func (s *Session) selected(remote ice.Candidate) {
-	ip, err := netip.ParseAddr(remote.Address())
-	if err != nil {
+func (s *Session) selected(local, remote ice.Candidate) {
+	addr, ok := addrOfCandidate(remote)
+	if !ok {
 		return
 	}
-	p := &path{addr: netip.AddrPortFrom(ip.Unmap(), uint16(remote.Port())), remote: remote}
+	p := &path{addr: addr, remote: remote}
+	p.local, _ = addrOfCandidate(local)
 	if remote.NetworkType().IsTCP() {
 		if s.e.tcp == nil {
 			return
@@ -38,6 +40,11 @@ func (s *Session) selected(remote ice.Candidate) {
 		p.udp = net.UDPAddrFromAddrPort(p.addr)
 	}
 	s.usePath(p)
+}
+
+func addrOfCandidate(c ice.Candidate) (netip.AddrPort, bool) {
+	ip, err := netip.ParseAddr(c.Address())
+	return netip.AddrPortFrom(ip.Unmap(), uint16(c.Port())), err == nil
 }
 
 func (s *Session) usePath(p *path) {
@@ -86,7 +93,7 @@ func (s *Session) tcpLost(lost *tcpPeer) {
 		return
 	}
 	if next := s.e.tcp.latest(s); next != nil {
-		s.usePath(&path{addr: next.addr, tcp: next, remote: p.remote})
+		s.usePath(&path{addr: next.addr, local: p.local, tcp: next, remote: p.remote})
 	}
 }
 

@@ -2,6 +2,7 @@ package rtc_test
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"strings"
 	"sync"
@@ -250,7 +251,7 @@ func TestPublish_WrongFingerprint(t *testing.T) {
 		OnConnected: func() { t.Error("connected with the wrong certificate") },
 		OnClosed:    func(err error) { closed <- err },
 	})
-	if err := await(t, "the end", closed); !strings.Contains(err.Error(), rtc.ErrFingerprint.Error()) {
+	if err := await(t, "the end", closed); !errors.Is(err, rtc.ErrFingerprint) {
 		t.Errorf("got %v, want ErrFingerprint", err)
 	}
 	<-s.Done()
@@ -269,7 +270,7 @@ func TestSession_ConnectTimeout(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-s.Done()
-	if s.Err() != rtc.ErrConnectTimeout {
+	if !errors.Is(s.Err(), rtc.ErrConnectTimeout) {
 		t.Errorf("got %v, want ErrConnectTimeout", s.Err())
 	}
 }

@@ -36,6 +36,7 @@ func (s *Session) gather() (credentials, error) {
 // for them. None is needed: the peer's checks make known where it is; but with
 // them our checks can open a NAT on our side.
 func (s *Session) addCandidates(lines []string) {
+	s.note(lines)
 	if s.e.cfg.ICELite {
 		return
 	}

@@ -32,6 +32,8 @@ var (
 	ErrFingerprint = errors.New("rtc: certificate does not match the offer")
 	// ErrNotConnected: the session has no keys yet.
 	ErrNotConnected = errors.New("rtc: not connected")
+	// ErrNoPath: the session is limited to a transport that the endpoint lacks.
+	ErrNoPath = errors.New("rtc: no such path here")
 	// ErrBufferFull: so much is waiting on the data channel that the message was
 	// not taken.
 	ErrBufferFull = errors.New("rtc: data channel buffer is full")
@@ -53,6 +55,18 @@ type Config struct {
 	// AdvertiseIPs are offered as candidates before the addresses of the
 	// interfaces: the public addresses of a 1:1 NAT. The port is ours.
 	AdvertiseIPs []netip.Addr
+	// Hosts are offered like AdvertiseIPs, behind them: addresses, or names that
+	// are looked up at the start and then every minute. The last good answer
+	// counts.
+	Hosts []string
+	// Interfaces are the network interfaces whose addresses are offered; none
+	// named: all. ExcludeInterfaces are left out. A * at the end of a name stands
+	// for any rest.
+	Interfaces, ExcludeInterfaces []string
+	// Networks bounds the addresses of interfaces that are offered; empty: all.
+	// ExcludeNetworks are left out: 0.0.0.0/0 and ::/0 leave AdvertiseIPs and
+	// Hosts alone.
+	Networks, ExcludeNetworks []netip.Prefix
 	// ICELite makes the endpoint an ICE-lite agent (RFC 8445, section 2.5): it
 	// answers checks, but makes none. It needs a reachable address.
 	ICELite bool
@@ -84,19 +98,22 @@ func (c Config) withDefaults() Config {
 // Direction is the way media goes.
 type Direction int
 
-// The two directions.
+// The directions.
 const (
 	Publish Direction = iota + 1 // the peer sends, we receive
 	View                         // we send, the peer receives
+	Probe                        // no media, only data channels: a test of the path
 )
 
-// String returns "publish" or "view".
+// String returns "publish", "view" or "probe".
 func (d Direction) String() string {
 	switch d {
 	case Publish:
 		return "publish"
 	case View:
 		return "view"
+	case Probe:
+		return "probe"
 	}
 	return "unknown"
 }

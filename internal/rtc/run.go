@@ -11,6 +11,7 @@ import (
 
 	"github.com/pion/dtls/v3"
 	dtlsnet "github.com/pion/dtls/v3/pkg/net"
+	"github.com/pion/ice/v4"
 	"github.com/pion/rtcp"
 	"github.com/pion/srtp/v3"
 )
@@ -33,6 +34,7 @@ func (s *Session) run() {
 	conn, err := s.connect()
 	if err != nil {
 		s.End(err)
+		s.logFailure(err)
 	} else {
 		s.connected.Store(true)
 		if s.cfg.OnConnected != nil {
@@ -42,6 +44,15 @@ func (s *Session) run() {
 		<-s.ctx.Done()
 	}
 	s.finish(conn)
+}
+
+// logFailure leaves a word for the operator about a peer that could not be
+// reached: it is the first thing to look at when a firewall is in the way.
+func (s *Session) logFailure(err error) {
+	var failed *ConnectError
+	if errors.As(err, &failed) {
+		s.log.Warn("peer never connected", "stage", failed.Stage, "err", failed.Reason, "offered", failed.Offered, "received", failed.Received)
+	}
 }
 
 // finish tears everything down, tells the peer, and waits.
@@ -60,44 +71,93 @@ func (s *Session) finish(conn *dtls.Conn) {
 	close(s.done)
 }
 
+// The stages of a ConnectError.
+const (
+	stageICE  = "ice"
+	stageDTLS = "dtls"
+)
+
 // connect does ICE and DTLS. It returns the connection even with an error, if
 // there is one to close.
 func (s *Session) connect() (*dtls.Conn, error) {
 	ctx, cancel := context.WithTimeoutCause(s.ctx, s.e.cfg.ConnectTimeout, ErrConnectTimeout)
 	defer cancel()
-	conn, err := s.agent.StartAccept(s.remote.ufrag, s.remote.pwd)
+	conn, err := s.startICE()
 	if err != nil {
 		return nil, fmt.Errorf("starting ICE: %w", err)
 	}
-	s.addCandidates(s.offer.candidates)
 	if err := s.agent.AwaitConnect(ctx); err != nil {
-		return nil, s.whyNot(ctx, "ICE", err)
+		return nil, s.whyNot(ctx, stageICE, err)
 	}
-	secure, err := s.handshake(ctx, &iceConn{Conn: conn, s: s, local: conn.LocalAddr(), remote: conn.RemoteAddr()})
+	secure, err := s.handshake(ctx, &iceConn{Conn: conn, s: s, local: orNoAddr(conn.LocalAddr()), remote: orNoAddr(conn.RemoteAddr())})
 	if err != nil {
-		return secure, s.whyNot(ctx, "DTLS", err)
-	}
-	out, in, err := newContexts(secure, s.outgoingSSRCs())
-	if err != nil {
-		return secure, err
+		return secure, s.whyNot(ctx, stageDTLS, err)
 	}
 	// The agent tells of its choice on a goroutine of its own.
 	select {
 	case <-s.hasPath:
 	case <-ctx.Done():
-		return secure, context.Cause(ctx)
+		return secure, s.whyNot(ctx, stageICE, ctx.Err())
+	}
+	if s.offer.dir == Probe {
+		return secure, nil
+	}
+	out, in, err := newContexts(secure, s.outgoingSSRCs())
+	if err != nil {
+		return secure, s.whyNot(ctx, stageDTLS, err)
 	}
 	s.in.start(in)
 	s.out.Store(out)
 	return secure, nil
 }
 
-// whyNot prefers our own reason for the end to the library's.
-func (s *Session) whyNot(ctx context.Context, step string, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
+// startICE begins the checks, with what a restart may have brought already.
+func (s *Session) startICE() (*ice.Conn, error) {
+	s.signal.Lock()
+	defer s.signal.Unlock()
+	start := s.agent.StartAccept
+	if s.offer.lite {
+		// A lite peer makes no checks and nominates nothing (RFC 8445, section
+		// 6.1.1): that is for us to do.
+		start = s.agent.StartDial
+	}
+	conn, err := start(s.remote.ufrag, s.remote.pwd)
+	if err == nil {
+		s.addCandidates(s.remoteLines)
+	}
+	return conn, err
+}
+
+// orNoAddr stands in when a restart has just undone the selection.
+func orNoAddr(a net.Addr) net.Addr {
+	if a == nil {
+		return &net.UDPAddr{}
+	}
+	return a
+}
+
+// whyNot tells why the session does not come about. The reason of an owner who
+// has ended it is handed on as it is.
+func (s *Session) whyNot(ctx context.Context, stage string, err error) error {
+	if cause := context.Cause(s.ctx); cause != nil {
 		return cause
 	}
-	return fmt.Errorf("%s: %w", step, err)
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	e := &ConnectError{Stage: stage, cause: err}
+	e.Offered, e.Received = s.Candidates()
+	switch {
+	case stage == stageICE:
+		e.Reason = "no candidate pair answered"
+	case errors.Is(err, ErrConnectTimeout):
+		e.Reason = "the handshake was not finished in time"
+	case errors.Is(err, ErrFingerprint):
+		e.Reason = "the certificate does not match the offer"
+	default:
+		e.Reason = err.Error()
+	}
+	return e
 }
 
 func (s *Session) outgoingSSRCs() []uint32 {
@@ -115,9 +175,8 @@ func (s *Session) outgoingSSRCs() []uint32 {
 // and AES-GCM costs a quarter of AES-CM with HMAC-SHA1.
 func (s *Session) handshake(ctx context.Context, transport *iceConn) (*dtls.Conn, error) {
 	mismatch := false
-	conn, err := dtls.ServerWithOptions(dtlsnet.PacketConnFromConn(transport), transport.RemoteAddr(),
+	opts := []dtls.ServerOption{
 		dtls.WithCertificates(s.e.cert),
-		dtls.WithSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80),
 		dtls.WithExtendedMasterSecret(dtls.RequireExtendedMasterSecret),
 		// The certificate is self-signed; the offer vouches for it.
 		dtls.WithClientAuth(dtls.RequireAnyClientCert), dtls.WithInsecureSkipVerify(true),
@@ -130,7 +189,13 @@ func (s *Session) handshake(ctx context.Context, transport *iceConn) (*dtls.Conn
 		}),
 		// ICE has verified the address: the cookie would cost a round trip for nothing.
 		dtls.WithInsecureSkipVerifyHello(true),
-		dtls.WithFlightInterval(dtlsFlight), dtls.WithMTU(dtlsMTU), dtls.WithLoggerFactory(logFactory{s.log}))
+		dtls.WithFlightInterval(dtlsFlight), dtls.WithMTU(dtlsMTU), dtls.WithLoggerFactory(logFactory{s.log}),
+	}
+	if s.offer.dir != Probe { // a peer without media may well not offer SRTP
+		opts = append(opts, dtls.WithSRTPProtectionProfiles(
+			dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80))
+	}
+	conn, err := dtls.ServerWithOptions(dtlsnet.PacketConnFromConn(transport), transport.RemoteAddr(), opts...)
 	if err != nil {
 		return nil, err
 	}

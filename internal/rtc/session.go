@@ -22,6 +22,9 @@ import (
 // session: they must not block, and must not call Close (End is fine).
 type SessionConfig struct {
 	Offer *Offer // required
+	// Paths limits the transports, and with them the candidates of the answer and
+	// of restarts. Default: all.
+	Paths Paths
 	// Log gets what no caller can get as an error. Default: that of the endpoint.
 	Log *slog.Logger
 
@@ -62,6 +65,12 @@ type Session struct {
 	etag   atomic.Pointer[string]
 	signal sync.Mutex // serialises trickle and restart; guards what follows
 	remote credentials
+	// remoteLines are the candidates of the peer until ICE starts.
+	remoteLines []string
+
+	tried    sync.Mutex // guards what follows
+	offered  []string   // in words
+	received []heardOf
 
 	path       atomic.Pointer[path]
 	hasPath    chan struct{} // closed with the first path
@@ -85,7 +94,7 @@ const consentEvery = 2 * time.Second
 
 // NewSession answers the offer and starts the session: ICE, DTLS and SCTP go on
 // in the background until the session ends. The error is ErrClosed if the
-// endpoint is closed.
+// endpoint is closed, and ErrNoPath if it has none of cfg.Paths.
 func (e *Endpoint) NewSession(cfg SessionConfig) (*Session, error) {
 	if cfg.Offer == nil {
 		return nil, errors.New("rtc: NewSession without an offer")
@@ -94,13 +103,16 @@ func (e *Endpoint) NewSession(cfg SessionConfig) (*Session, error) {
 		cfg.Log = e.log
 	}
 	s := &Session{
-		e: e, cfg: cfg, log: cfg.Log, offer: cfg.Offer, remote: cfg.Offer.ice,
+		e: e, cfg: cfg, log: cfg.Log, offer: cfg.Offer, remote: cfg.Offer.ice, remoteLines: cfg.Offer.candidates,
 		ssrc: map[string]uint32{}, rtx: map[string]uint32{},
 		done: make(chan struct{}), hasPath: make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.chooseSSRCs()
 	s.in.init(s)
+	if !s.usesUDP() && !s.usesTCP() {
+		return nil, ErrNoPath
+	}
 	view, err := e.hosts.view()
 	if err != nil {
 		return nil, err
@@ -127,9 +139,8 @@ func (e *Endpoint) NewSession(cfg SessionConfig) (*Session, error) {
 
 // newAgent makes the ICE agent.
 func (s *Session) newAgent(view *hostView) error {
-	networks := []ice.NetworkType{ice.NetworkTypeUDP4, ice.NetworkTypeUDP6}
+	var networks []ice.NetworkType
 	opts := []ice.AgentOption{
-		ice.WithUDPMux(oneAddrMux{s.e.mux, view.listenAddrs(s.e.udp.local.Port())}),
 		ice.WithNet(view.net), ice.WithIPFilter(view.isAgentAddr), ice.WithIncludeLoopback(),
 		ice.WithCandidateTypes([]ice.CandidateType{ice.CandidateTypeHost}),
 		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled),
@@ -142,7 +153,11 @@ func (s *Session) newAgent(view *hostView) error {
 		ice.WithDisconnectedTimeout(s.e.cfg.ConsentTimeout), ice.WithFailedTimeout(s.e.cfg.ConnectTimeout),
 		ice.WithKeepaliveInterval(min(consentEvery, s.e.cfg.ConsentTimeout/4)),
 	}
-	if s.e.tcp != nil {
+	if s.usesUDP() {
+		networks = append(networks, ice.NetworkTypeUDP4, ice.NetworkTypeUDP6)
+		opts = append(opts, ice.WithUDPMux(oneAddrMux{s.e.mux, view.listenAddrs(s.e.udp.local.Port())}))
+	}
+	if s.usesTCP() {
 		networks = append(networks, ice.NetworkTypeTCP4, ice.NetworkTypeTCP6)
 		opts = append(opts, ice.WithTCPMux(agentTCPMux{s.e.tcp, s}))
 	}
@@ -152,17 +167,24 @@ func (s *Session) newAgent(view *hostView) error {
 	}
 	s.agent = agent
 	// Neither can fail: they store the function.
-	_ = agent.OnSelectedCandidatePairChange(func(_, remote ice.Candidate) { s.selected(remote) })
+	_ = agent.OnSelectedCandidatePairChange(s.selected)
 	_ = agent.OnConnectionStateChange(s.stateChanged)
 	return nil
 }
+
+func (s *Session) usesUDP() bool { return s.cfg.Paths.allows(PathUDP) }
+
+func (s *Session) usesTCP() bool { return s.e.tcp != nil && s.cfg.Paths.allows(PathTCP) }
 
 // stateChanged follows consent: lack of answers for ConsentTimeout shows as
 // disconnected.
 func (s *Session) stateChanged(state ice.ConnectionState) {
 	switch state {
 	case ice.ConnectionStateDisconnected, ice.ConnectionStateFailed:
-		s.End(ErrConsentLost)
+		// Before the first connection connect sees to it, and says more.
+		if s.connected.Load() {
+			s.End(ErrConsentLost)
+		}
 	}
 }
 
