@@ -6,7 +6,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -61,16 +60,6 @@ type HTTP struct {
 	MaxConnections           int `koanf:"max_connections"`
 	MaxConnectionsPerAddress int `koanf:"max_connections_per_address"`
 	MaxSessionsPerAddress    int `koanf:"max_sessions_per_address"`
-}
-
-// WebRTC configures the media port.
-type WebRTC struct {
-	Addr           string        `koanf:"addr"`
-	TCP            bool          `koanf:"tcp"`
-	ICELite        bool          `koanf:"ice_lite"`
-	AdvertiseIPs   []netip.Addr  `koanf:"advertise_ips"`
-	ConnectTimeout time.Duration `koanf:"connect_timeout"`
-	ConsentTimeout time.Duration `koanf:"consent_timeout"`
 }
 
 // RTSP configures the way out to RTSP players.

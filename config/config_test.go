@@ -38,6 +38,22 @@ func TestLoad_FlagsBeatEnvironmentBeatsFile(t *testing.T) {
 	}
 }
 
+func TestLoad_WhatPeersAreTold(t *testing.T) {
+	path := write(t, "webrtc: {hosts: [class.example.org, '2001:db8::5'], interfaces: ['eth*'], networks: [10.0.0.0/8], exclude_networks: ['::/0']}\n")
+	c, err := config.Load(path, []string{"LECTERN_WEBRTC_EXCLUDE_INTERFACES=docker0,veth*"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := c.WebRTC
+	if len(w.Hosts) != 2 || len(w.Interfaces) != 1 || len(w.ExcludeInterfaces) != 2 || len(w.Networks) != 1 || w.ExcludeNetworks[0].Bits() != 0 {
+		t.Errorf("got %+v", w)
+	}
+	if _, err := config.Load(write(t, "webrtc: {hosts: ['class.example.org:8189'], advertise_ips: [0.0.0.0]}\n"), nil, nil); err == nil ||
+		!strings.Contains(err.Error(), "webrtc.hosts") || !strings.Contains(err.Error(), "webrtc.advertise_ips") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestLoad_ReportsAllThatIsWrong(t *testing.T) {
 	path := write(t, "http: {adr: ':1'}\nspeed: 3\n")
 	environ := []string{"LECTERN_NONSENSE=1", "LECTERN_HTTP_ADDR=:1", "OTHER=1"}

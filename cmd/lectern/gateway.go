@@ -103,7 +103,9 @@ func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *gateway,
 func (g *gateway) rtcConfig() rtc.Config {
 	w := g.cfg.WebRTC
 	return rtc.Config{
-		Addr: w.Addr, AdvertiseIPs: w.AdvertiseIPs, ICELite: w.ICELite, DisableTCP: !w.TCP,
+		Addr: w.Addr, AdvertiseIPs: w.AdvertiseIPs, Hosts: w.Hosts, ICELite: w.ICELite, DisableTCP: !w.TCP,
+		Interfaces: w.Interfaces, ExcludeInterfaces: w.ExcludeInterfaces,
+		Networks: w.Networks, ExcludeNetworks: w.ExcludeNetworks,
 		ConnectTimeout: w.ConnectTimeout, ConsentTimeout: w.ConsentTimeout, Log: g.log,
 	}
 }
