@@ -1,14 +1,16 @@
 package access
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
-	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -20,24 +22,11 @@ const (
 	hashFile = "admin.hash" // hex of the SHA-256 of the administrator's key
 )
 
-const (
-	keyBytes = 32 // as long as the hash of HS256 (RFC 7518, section 3.2)
-	issuer   = "lectern"
+const keyBytes = 32 // as long as the hash of HS256 (RFC 7518, section 3.2)
 
-	// clockSkew lets a token be valid a little before it was issued, for a
-	// clock that is set back at that moment.
-	clockSkew = 5 * time.Second
-
-	maxCredential = 4096 // bytes
-	maxSubject    = 128  // bytes
-	maxName       = 256  // bytes
-	maxRoom       = 64   // bytes
-
-	adminSubject = "admin"
-)
-
-// Authority issues and verifies credentials. All methods may be called from any
-// goroutine.
+// Authority issues and verifies credentials and keeps what was granted. All
+// methods may be called from any goroutine; those that take a context may block
+// on the Ledger, on the hook or on a key set.
 type Authority struct {
 	key       []byte
 	adminHash [sha256.Size]byte
@@ -45,6 +34,26 @@ type Authority struct {
 	newKey    string
 	newFile   string // holds the hash of newKey
 	parser    *jwt.Parser
+
+	turn   chan struct{}   // held while what is kept changes, which takes I/O
+	slow   chan struct{}   // held while a passcode is hashed
+	gone   sync.WaitGroup  // everything that was started and not waited for
+	ctx    context.Context // of the lifetime; ended by Close
+	cancel context.CancelFunc
+
+	mu      sync.Mutex // guards what follows; no I/O and no callbacks under it
+	closed  bool
+	log     *slog.Logger
+	ledger  Ledger // nil: in memory only
+	revoked map[string]time.Time
+	rooms   map[string]*roomRecord
+	grants  map[string]*grant            // invitations by id
+	codes   map[[sha256.Size]byte]string // ids of invitations by the hash of their code
+	keys    map[string]*storedKey
+	used    map[string]bool // keys whose last use is to be kept
+	keeping bool            // keepUses runs
+	watches map[*watch]struct{}
+	outside *outside // nil: no credentials but our own
 }
 
 // Open reads the signing key from dataDir, or makes it at first use; several
@@ -87,14 +96,52 @@ func OpenSigner(dataDir string) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Authority{
-		key: key,
-		parser: jwt.NewParser(
-			jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
-			jwt.WithIssuer(issuer),
-			jwt.WithExpirationRequired(),
-		),
-	}, nil
+	a := &Authority{
+		key:     key,
+		parser:  ownParser(),
+		turn:    make(chan struct{}, 1),
+		slow:    make(chan struct{}, 1),
+		log:     slog.New(slog.DiscardHandler),
+		revoked: make(map[string]time.Time),
+		rooms:   make(map[string]*roomRecord),
+		grants:  make(map[string]*grant),
+		codes:   make(map[[sha256.Size]byte]string),
+		keys:    make(map[string]*storedKey),
+		used:    make(map[string]bool),
+		watches: make(map[*watch]struct{}),
+	}
+	a.ctx, a.cancel = context.WithCancel(context.Background())
+	return a, nil
+}
+
+// Close ends all watches without a word and returns when nothing runs any more.
+// It is idempotent. Credentials can still be verified afterwards.
+func (a *Authority) Close() {
+	a.mu.Lock()
+	a.closed = true
+	watches := make([]*watch, 0, len(a.watches))
+	for w := range a.watches {
+		watches = append(watches, w)
+	}
+	clear(a.watches)
+	a.mu.Unlock()
+	for _, w := range watches {
+		w.stop()
+	}
+	a.cancel()
+	a.gone.Wait()
+}
+
+// begin runs f on a goroutine of its own that Close waits for, unless a is
+// closed already.
+func (a *Authority) begin(f func()) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return false
+	}
+	a.gone.Go(f)
+	return true
 }
 
 // NewAdminKey returns the key of the administrator in clear if Open has just
@@ -114,91 +161,11 @@ func (a *Authority) DropNewAdminKey() error {
 	return nil
 }
 
-// wireClaims are the claims of a token as they are signed.
-type wireClaims struct {
-	jwt.RegisteredClaims
-	Name string `json:"name,omitempty"`
-	Room string `json:"room"`
-	Role Role   `json:"role"`
-}
-
-// Issue returns a token for c that is valid from now on for ttl, rounded up to
-// whole seconds. An empty c.Subject becomes a random one; c.Expires is not
-// looked at. It returns ErrBadClaims for claims that Verify would refuse.
-func (a *Authority) Issue(c Claims, ttl time.Duration) (string, error) {
-	if c.Subject == "" {
-		c.Subject = rand.Text()
-	}
-	if err := check(c); err != nil {
-		return "", err
-	}
-	if ttl <= 0 {
-		return "", fmt.Errorf("%w: time to live %v", ErrBadClaims, ttl)
-	}
-	now := time.Now()
-	expires := now.Add(ttl + time.Second - 1).Truncate(time.Second)
-	token := jwt.NewWithClaims(jwt.SigningMethodHS256, wireClaims{
-		RegisteredClaims: jwt.RegisteredClaims{
-			Issuer:    issuer,
-			Subject:   c.Subject,
-			IssuedAt:  jwt.NewNumericDate(now),
-			NotBefore: jwt.NewNumericDate(now.Add(-clockSkew)),
-			ExpiresAt: jwt.NewNumericDate(expires),
-		},
-		Name: c.Name, Room: c.Room, Role: c.Role,
-	})
-	signed, err := token.SignedString(a.key)
-	if err != nil {
-		return "", fmt.Errorf("signing a token: %w", err)
-	}
-	return signed, nil
-}
-
-// Verify returns what credential, a token or the key of the administrator, says
-// of its bearer. It returns ErrInvalid or ErrExpired.
-func (a *Authority) Verify(credential string) (Claims, error) {
-	if credential == "" || len(credential) > maxCredential {
-		return Claims{}, ErrInvalid
-	}
-	if a.isAdminKey(credential) {
-		return Claims{Subject: adminSubject, Room: AnyRoom, Role: Admin}, nil
-	}
-	var w wireClaims
-	_, err := a.parser.ParseWithClaims(credential, &w, func(*jwt.Token) (any, error) { return a.key, nil })
-	switch {
-	case errors.Is(err, jwt.ErrTokenSignatureInvalid):
-		return Claims{}, ErrInvalid
-	case errors.Is(err, jwt.ErrTokenExpired):
-		return Claims{}, ErrExpired
-	case err != nil:
-		return Claims{}, ErrInvalid
-	}
-	c := Claims{Subject: w.Subject, Name: w.Name, Room: w.Room, Role: w.Role, Expires: w.ExpiresAt.Time}
-	if check(c) != nil {
-		return Claims{}, ErrInvalid
-	}
-	return c, nil
-}
-
 // isAdminKey compares hashes, so that neither the time nor the length tells
 // anything of the key.
 func (a *Authority) isAdminKey(credential string) bool {
 	sum := sha256.Sum256([]byte(credential))
 	return a.hasAdmin && subtle.ConstantTimeCompare(sum[:], a.adminHash[:]) == 1
-}
-
-func check(c Claims) error {
-	switch {
-	case !c.Role.Valid():
-		return fmt.Errorf("%w: role %q", ErrBadClaims, c.Role)
-	case c.Room == "" || len(c.Room) > maxRoom:
-		return fmt.Errorf("%w: room of %d bytes", ErrBadClaims, len(c.Room))
-	case c.Subject == "" || len(c.Subject) > maxSubject:
-		return fmt.Errorf("%w: subject of %d bytes", ErrBadClaims, len(c.Subject))
-	case len(c.Name) > maxName:
-		return fmt.Errorf("%w: name of %d bytes", ErrBadClaims, len(c.Name))
-	}
-	return nil
 }
 
 // encode and decode are the form of secrets on disk: hex and a newline.

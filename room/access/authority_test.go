@@ -43,7 +43,10 @@ func TestAuthority_TokenSaysWhatWasIssued(t *testing.T) {
 	if left := time.Until(got.Expires); left < 59*time.Minute || left > 61*time.Minute {
 		t.Errorf("got %v left, want an hour", left)
 	}
-	got.Expires = time.Time{}
+	if len(got.ID) < 12 {
+		t.Errorf("got id %q, want one to revoke it by", got.ID)
+	}
+	got.Expires, got.ID = time.Time{}, ""
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -160,13 +163,23 @@ func TestAuthority_RefusesOddClaims(t *testing.T) {
 		t.Fatalf("the good token: %v", err)
 	}
 	for field, value := range map[string]any{
-		"exp": nil, "iss": "somebody", "role": "king", "room": "", "sub": "", "nbf": hour,
+		"exp": nil, "iss": "somebody", "role": "king", "room": "", "sub": "",
 	} {
 		c := base()
 		c[field] = value
 		if _, err := a.Verify(signed(t, dir, c)); !errors.Is(err, access.ErrInvalid) {
 			t.Errorf("%s = %v: got %v, want ErrInvalid", field, value, err)
 		}
+	}
+	anonymous := base()
+	anonymous["sub"] = access.AnonymousSubject
+	if _, err := a.Verify(signed(t, dir, anonymous)); !errors.Is(err, access.ErrInvalid) {
+		t.Errorf("a token of nobody: got %v, want ErrInvalid", err)
+	}
+	later := base()
+	later["nbf"] = hour - 60
+	if _, err := a.Verify(signed(t, dir, later)); !errors.Is(err, access.ErrNotYet) {
+		t.Errorf("not before later: got %v, want ErrNotYet", err)
 	}
 }
 
@@ -302,8 +315,8 @@ func FuzzAuthority_Verify(f *testing.F) {
 	f.Fuzz(func(t *testing.T, credential string) {
 		c, err := a.Verify(credential)
 		if err != nil {
-			if !errors.Is(err, access.ErrInvalid) && !errors.Is(err, access.ErrExpired) {
-				t.Fatalf("got %v, want ErrInvalid or ErrExpired", err)
+			if !errors.Is(err, access.ErrInvalid) && !errors.Is(err, access.ErrExpired) && !errors.Is(err, access.ErrNotYet) {
+				t.Fatalf("got %v, want ErrInvalid, ErrExpired or ErrNotYet", err)
 			}
 			return
 		}
