@@ -1,6 +1,6 @@
 import { untrack } from 'svelte';
 import type { Api } from '../lib/api.ts';
-import type { LinkState } from '../lib/link.ts';
+import { type LinkState, beginning } from '../lib/link.ts';
 import type { PeerSession } from '../lib/session.ts';
 import { Viewer } from '../lib/whep.ts';
 import { RoomModel } from './room.svelte.ts';
@@ -34,7 +34,7 @@ export class ClassModel {
   readonly #main: Viewer;
   #extras: Extra[] = [];
 
-  link = $state.raw<LinkState>({ phase: 'connecting', step: 'server', attempt: 0, since: 0 });
+  link = $state.raw<LinkState>(beginning);
   /** What to show, by slot. */
   streams = $state.raw<Record<string, MediaStream>>({});
   /** There was a class while this page was open. */

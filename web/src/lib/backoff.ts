@@ -15,7 +15,7 @@ export class Backoff {
 
   constructor(options: BackoffOptions = {}) {
     this.#first = options.first ?? 250;
-    this.#longest = options.longest ?? 5000;
+    this.#longest = options.longest ?? 3000;
     this.#random = options.random ?? Math.random;
   }
 
@@ -30,7 +30,9 @@ export class Backoff {
     this.#attempt++;
     // A whole class loses its server at once: the spread keeps it from coming back at once.
     const spread = plain * (0.75 + 0.5 * this.#random());
-    return Math.max(atLeast, Math.round(spread));
+    // Nor does it come back all at once when the server named the time.
+    const asked = atLeast && atLeast + plain * 0.5 * this.#random();
+    return Math.round(Math.max(asked, spread));
   }
 
   /** Begins again with the shortest pause. */

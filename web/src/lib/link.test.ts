@@ -2,7 +2,9 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Backoff } from './backoff.ts';
 import { Link, type LinkOptions, type LinkState, type Pulse, endpointOf } from './link.ts';
 import { Problem } from './problem.ts';
-import type { PeerSession, Probe, SessionEvents } from './session.ts';
+import { Network } from './network.ts';
+import type { Probe } from './resource.ts';
+import type { PeerSession, SessionEvents } from './session.ts';
 import { Emitter } from './emitter.ts';
 
 /** A session whose fate the test decides. */
@@ -10,7 +12,9 @@ class FakeSession extends Emitter<SessionEvents> {
   connected = false;
   pc = { connectionState: 'connected' };
   opens: Error | undefined;
-  probes: Probe = 'alive';
+  probes: Probe['state'] = 'alive';
+  why: Problem | undefined;
+  probed = 0;
   restarts: Error | undefined;
   restarted = 0;
   closed: boolean | undefined;
@@ -23,7 +27,10 @@ class FakeSession extends Emitter<SessionEvents> {
   }
 
   probe(): Promise<Probe> {
-    return Promise.resolve(this.probes);
+    this.probed++;
+    return Promise.resolve(
+      this.why ? { state: this.probes, problem: this.why } : { state: this.probes },
+    );
   }
 
   restart(): Promise<void> {
@@ -41,6 +48,29 @@ class FakeSession extends Emitter<SessionEvents> {
   }
 }
 
+/** A network that the test takes away. */
+class FakeNetwork extends Network {
+  there = true;
+
+  override get online(): boolean {
+    return this.there;
+  }
+
+  go(): void {
+    this.there = false;
+    this.emit('offline', undefined);
+  }
+
+  come(): void {
+    this.there = true;
+    this.emit('online', undefined);
+  }
+
+  change(): void {
+    this.emit('changed', undefined);
+  }
+}
+
 class TestLink extends Link {
   visible = true;
   expected = true;
@@ -55,11 +85,13 @@ const sessions: FakeSession[] = [];
 const states: LinkState[] = [];
 let prepare: (session: FakeSession, index: number) => void;
 let flow: ReturnType<typeof setInterval>;
+let network: FakeNetwork;
 
 function begin(options: Partial<LinkOptions> = {}): TestLink {
   const link = new TestLink({
     session: () => ({ endpoint: '/whep/x', credential: 't', prepare: () => undefined }),
     backoff: new Backoff({ first: 200, random: () => 0.5 }),
+    network,
     openSession: () => {
       const session = new FakeSession();
       prepare(session, sessions.length);
@@ -79,6 +111,7 @@ beforeEach(() => {
   vi.useFakeTimers();
   sessions.length = states.length = 0;
   prepare = () => undefined;
+  network = new FakeNetwork();
   // Media flows in the newest session unless the test stops it.
   flow = setInterval(() => {
     const newest = sessions.at(-1);
@@ -225,6 +258,136 @@ describe('Link', () => {
     expect(sessions).toHaveLength(1);
     await vi.advanceTimersByTimeAsync(200);
     expect(sessions).toHaveLength(2);
+    await link.close();
+  });
+});
+
+describe('Link when the network changes', () => {
+  it('restarts ICE at once in the same session, and shows nothing while media flows', async () => {
+    const link = begin();
+    await vi.advanceTimersByTimeAsync(1000);
+    network.change();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(sessions[0]?.restarted).toBe(1);
+    await vi.advanceTimersByTimeAsync(5000);
+    expect(sessions).toHaveLength(1);
+    expect(phases()).toEqual(['connecting', 'up']);
+    await link.close();
+  });
+
+  it('says that there is no network, and restarts when there is one', async () => {
+    prepare = (session) => (session.why = new Problem('network'));
+    const link = begin();
+    await vi.advanceTimersByTimeAsync(1000);
+    clearInterval(flow);
+    sessions[0]!.probes = 'unreachable';
+    network.go();
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(link.state.phase).toBe('lost');
+    expect(link.state.problem?.code).toBe('offline');
+    await vi.advanceTimersByTimeAsync(5000);
+    const before = sessions[0]!.restarted;
+    sessions[0]!.probes = 'alive';
+    network.come();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(sessions[0]!.restarted).toBe(before + 1);
+    sessions[0]!.bytes += 100;
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(link.state).toMatchObject({ phase: 'up', problem: undefined, retryAt: 0 });
+    expect(sessions).toHaveLength(1);
+    await link.close();
+  });
+
+  it('believes bytes more than a browser that says offline', async () => {
+    const link = begin();
+    await vi.advanceTimersByTimeAsync(1000);
+    network.go();
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(phases()).toEqual(['connecting', 'up']);
+    await link.close();
+  });
+
+  it('keeps the session when the restart gets no answer, and tries again', async () => {
+    prepare = (session) => (session.restarts = new Problem('network'));
+    const link = begin();
+    await vi.advanceTimersByTimeAsync(1000);
+    sessions[0]?.change('down');
+    await vi.advanceTimersByTimeAsync(3000);
+    expect(sessions).toHaveLength(1);
+    expect(sessions[0]!.restarted).toBeGreaterThan(1);
+    expect(link.state).toMatchObject({ phase: 'lost', step: 'server' });
+    sessions[0]!.restarts = undefined;
+    await vi.advanceTimersByTimeAsync(4000);
+    expect(link.state.phase).toBe('up');
+    expect(sessions).toHaveLength(1);
+    await link.close();
+  });
+
+  it('opens a new session when the restart finds none', async () => {
+    prepare = (session, i) => {
+      if (i > 0) return;
+      session.restarts = new Problem('no_such_session', '', 404);
+    };
+    const link = begin();
+    await vi.advanceTimersByTimeAsync(1000);
+    network.change();
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(sessions).toHaveLength(2);
+    expect(link.state.phase).toBe('up');
+    await link.close();
+  });
+});
+
+describe('Link whose session was ended', () => {
+  it.each(['token_expired', 'token_revoked', 'room_closed', 'taken_over', 'removed'])(
+    'stops, and does not fight, after %s',
+    async (code) => {
+      prepare = (session) => {
+        session.probes = 'gone';
+        session.why = new Problem(code, '', 404);
+      };
+      const link = begin();
+      await vi.advanceTimersByTimeAsync(1000);
+      sessions[0]?.change('lost');
+      await vi.advanceTimersByTimeAsync(60_000);
+      expect(sessions).toHaveLength(1);
+      expect(link.state).toMatchObject({ phase: 'failed', problem: { code } });
+    },
+  );
+
+  it('begins again when a person asks for it', async () => {
+    prepare = (session, i) => {
+      if (i > 0) return;
+      session.probes = 'gone';
+      session.why = new Problem('taken_over', '', 404);
+    };
+    const link = begin();
+    await vi.advanceTimersByTimeAsync(1000);
+    sessions[0]?.change('lost');
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(link.state.phase).toBe('failed');
+    link.retryNow();
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(sessions).toHaveLength(2);
+    expect(link.state).toMatchObject({ phase: 'up', problem: undefined });
+    await link.close();
+  });
+
+  it('says that the server restarts, and when it tries again', async () => {
+    prepare = (session, i) => {
+      if (i > 0) session.opens = new Problem('shutting_down', '', 503, 3000);
+      session.probes = 'gone';
+      session.why = new Problem('shutting_down');
+    };
+    const link = begin();
+    await vi.advanceTimersByTimeAsync(1000);
+    sessions[0]?.change('lost');
+    await vi.advanceTimersByTimeAsync(100);
+    expect(link.state).toMatchObject({ phase: 'lost', problem: { code: 'shutting_down' } });
+    expect(link.state.retryAt - Date.now()).toBeGreaterThan(2500);
+    prepare = () => undefined;
+    await vi.advanceTimersByTimeAsync(4000);
+    expect(link.state.phase).toBe('up');
     await link.close();
   });
 });

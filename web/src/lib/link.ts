@@ -1,14 +1,19 @@
 import { Backoff, pause } from './backoff.ts';
 import { Emitter } from './emitter.ts';
+import { IceServers } from './iceservers.ts';
+import { Network } from './network.ts';
 import { Problem, toProblem } from './problem.ts';
+import type { Probe } from './resource.ts';
 import { PeerSession, type SessionOptions } from './session.ts';
+import { Silence } from './silence.ts';
+import { type Path, pathOf, reports } from './stats.ts';
 
 /**
  * Where a link is:
  * - connecting: the first session is being opened
  * - up: connected
  * - lost: was up; way back under way, see step
- * - failed: the server refused for good; start again by hand
+ * - failed: refused for good, or ended on purpose; retryNow() begins again
  * - closed: ended by close()
  */
 export type LinkPhase = 'connecting' | 'up' | 'lost' | 'failed' | 'closed';
@@ -23,8 +28,19 @@ export interface LinkState {
   attempt: number;
   /** When the link was lost, ms since the epoch; 0 when it is not. */
   since: number;
+  /** When the next attempt is made, ms since the epoch; 0 while one is under way. */
+  retryAt: number;
   problem?: Problem;
 }
+
+/** The state of a link before anything has happened. */
+export const beginning: LinkState = {
+  phase: 'connecting',
+  step: 'server',
+  attempt: 0,
+  since: 0,
+  retryAt: 0,
+};
 
 export interface LinkEvents {
   state: LinkState;
@@ -51,21 +67,30 @@ export interface LinkOptions {
   stall?: number;
   /** Tell the server of a session that is given up for a new one. */
   tell?: boolean;
+  network?: Network;
 }
 
 interface Watch {
   /** ICE says that the path is gone. */
   down: boolean;
+  /** The network is another one: the path is to be found anew, whatever it looks like. */
+  urgent: boolean;
   restarted: boolean;
   silence: Silence;
+  /** Why there must be no new session. */
+  end?: Problem;
 }
 
 const POLL = 500;
 const STALL = 3000;
-/** A stalled but connected session is given up after this, in milliseconds. */
-const GIVE_UP = 8000;
+/** A stalled but connected session is restarted after this, in milliseconds. */
+const GIVE_UP = 5000;
+/** The same where nobody sees the silence: it may be one of a sender that is at rest. */
+const GIVE_UP_UNSEEN = 8000;
 /** How long a found path may take to bring bytes, in milliseconds. */
 const MEDIA_TIMEOUT = 4000;
+/** A restart that takes longer than this is shown, in milliseconds. */
+const UNNOTICED = 1500;
 
 /**
  * Keeps one session alive: notices its loss, tries an ICE restart first, then
@@ -76,11 +101,15 @@ export abstract class Link extends Emitter<LinkEvents> {
   readonly #options: LinkOptions;
   readonly #now: () => number;
   readonly #backoff: Backoff;
+  readonly #network: Network;
+  #servers: IceServers | undefined;
   #session: PeerSession | undefined;
-  #state: LinkState = { phase: 'connecting', step: 'server', attempt: 0, since: 0 };
+  #state: LinkState = beginning;
   #stop = new AbortController();
   #wake = new AbortController();
+  #nudge = new AbortController();
   #renew = new AbortController();
+  #watch: Watch | undefined;
   #running: Promise<void> | undefined;
 
   constructor(options: LinkOptions) {
@@ -88,6 +117,7 @@ export abstract class Link extends Emitter<LinkEvents> {
     this.#options = options;
     this.#now = options.now ?? Date.now;
     this.#backoff = options.backoff ?? new Backoff();
+    this.#network = options.network ?? new Network();
   }
 
   get state(): LinkState {
@@ -103,13 +133,24 @@ export abstract class Link extends Emitter<LinkEvents> {
   start(signal?: AbortSignal): Promise<void> {
     signal?.addEventListener('abort', () => void this.close(), { signal: this.#stop.signal });
     if (signal?.aborted) void this.close();
+    if (!this.#running) this.#follow();
     this.#running ??= this.#run(this.#stop.signal);
     return this.#running;
   }
 
-  /** Skips the pause before the next attempt. */
+  /** Skips the pause before the next attempt; begins again where the link had failed. */
   retryNow(): void {
     this.#wake.abort();
+    if (this.#state.phase !== 'failed') return;
+    this.#backoff.reset();
+    this.#set(beginning);
+    this.#running = this.#run(this.#stop.signal);
+  }
+
+  /** Which way the session takes; undefined while it is not connected or nobody knows. */
+  async path(): Promise<Path | undefined> {
+    const session = this.#session;
+    return session?.connected ? pathOf(await reports(session.pc)) : undefined;
   }
 
   /** Replaces the session by a new one, e.g. because there is more to send. */
@@ -128,24 +169,36 @@ export abstract class Link extends Emitter<LinkEvents> {
   /** How alive session is. */
   protected abstract pulse(session: PeerSession): Promise<Pulse>;
 
+  /** Does at once what the network of this machine asks for. */
+  #follow(): void {
+    const { signal } = this.#stop;
+    const again = () => {
+      if (this.#watch) this.#watch.urgent = true;
+      this.#nudge.abort();
+      this.#wake.abort();
+    };
+    this.#network.listen(signal);
+    this.#network.on('online', again, signal);
+    this.#network.on('changed', again, signal);
+    this.#network.on('offline', () => this.#nudge.abort(), signal);
+  }
+
   async #run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
         const session = await this.#open(signal);
-        await this.#watch(session, signal);
+        const end = await this.#keep(session, signal);
+        if (end) throw end;
       } catch (err) {
         if (signal.aborted) return;
         const problem = toProblem(err);
-        await this.#session?.close(false);
+        await this.#session?.close(problem.code === 'no_path' && (this.#options.tell ?? false));
         if (problem.final) {
-          this.#set({ phase: 'failed', problem });
+          this.#set({ phase: 'failed', retryAt: 0, problem });
           return;
         }
-        this.#lose(problem.code === 'network' ? 'server' : this.#state.step, problem);
-        this.#wake = new AbortController();
-        await pause(this.#backoff.next(problem.retryAfter), signal, this.#wake.signal).catch(
-          () => undefined,
-        );
+        this.#lose(problem.code === 'no_path' ? 'path' : 'server', this.#worded(problem));
+        await this.#rest(problem, signal);
       }
     }
   }
@@ -153,86 +206,141 @@ export abstract class Link extends Emitter<LinkEvents> {
   async #open(signal: AbortSignal): Promise<PeerSession> {
     await this.#session?.close(false);
     const make = this.#options.openSession ?? ((options) => new PeerSession(options));
-    const session = make(this.#options.session());
+    const options = this.#options.session();
+    const endpoint = options.endpoint.split('?')[0] ?? '';
+    this.#servers ??= new IceServers({ ...options, endpoint });
+    const session = make({ servers: this.#servers, ...options });
     this.#session = session;
     this.emit('session', session);
     this.#set({ attempt: this.#state.attempt + 1 });
     await session.open(signal);
-    if (this.#state.phase === 'lost') this.#set({ step: 'media' });
+    if (this.#state.phase === 'lost') this.#set({ step: 'media', problem: undefined });
     else this.#up();
     return session;
   }
 
-  /** Returns when session is of no more use. */
-  async #watch(session: PeerSession, signal: AbortSignal): Promise<void> {
+  /** Returns when session is of no more use; with a Problem when there must be no other. */
+  async #keep(session: PeerSession, signal: AbortSignal): Promise<Problem | undefined> {
     const over = new AbortController();
+    let lost = false;
     this.#renew = over;
-    const watch: Watch = { down: false, restarted: false, silence: new Silence(this.#now()) };
+    const silence = new Silence(this.#now());
+    const watch: Watch = { down: false, urgent: false, restarted: false, silence };
+    this.#watch = watch;
     const off = session.on('link', (link) => {
-      if (link === 'lost') over.abort();
-      else watch.down = link === 'down';
+      if (link === 'lost') {
+        lost = true;
+        over.abort();
+      } else {
+        watch.down = link === 'down';
+        this.#nudge.abort();
+      }
     });
     try {
       while (!over.signal.aborted && (await this.#check(session, watch, signal))) {
-        await pause(POLL, signal, over.signal);
+        this.#nudge = new AbortController();
+        if (watch.urgent) continue;
+        await pause(POLL, signal, AbortSignal.any([over.signal, this.#nudge.signal]));
       }
     } finally {
       off();
+      this.#watch = undefined;
     }
     this.#lose('server');
+    // Who ended it decides whether there is to be another one.
+    if (lost && !watch.end) this.#judge(await session.probe(signal), watch);
     await session.close(this.#options.tell ?? false);
+    return watch.end;
+  }
+
+  /** Keeps the reason of an end: what is final as such, the rest for the words. */
+  #judge({ problem }: Probe, watch: Watch): void {
+    if (problem?.final) watch.end = problem;
+    else if (problem) this.#lose('server', this.#worded(problem));
   }
 
   /** Looks once whether session lives, and does what helps. False: a new one is needed. */
   async #check(session: PeerSession, watch: Watch, signal: AbortSignal): Promise<boolean> {
     const pulse = await this.pulse(session);
-    const silence = watch.silence.note(pulse, this.#now());
-    const silent = silence > (this.#options.stall ?? STALL);
-    if (silence === 0 && session.connected && !watch.down) {
+    const { quiet, moved } = watch.silence.note(pulse, this.#now());
+    const silent = quiet > (this.#options.stall ?? STALL);
+    // Browsers say offline too where the server is on the machine itself: bytes decide.
+    const offline = !this.#network.online && !moved;
+    if (quiet === 0 && session.connected && !watch.down && !offline) {
       watch.restarted = false;
       if (this.#state.phase === 'lost') this.#up();
     }
-    if (!silent && !watch.down) return true;
+    if (watch.urgent) return this.#restart(session, watch, signal);
+    if (!silent && !watch.down && !offline) return true;
     // What stands still must not look alive, whatever the cause turns out to be.
     if (pulse.visible && silent) this.#lose(this.#state.step);
     const probe = await session.probe(signal);
-    if (probe === 'gone') return false;
-    if (probe === 'unreachable') {
+    if (probe.state === 'gone') {
+      this.#judge(probe, watch);
+      return false;
+    }
+    if (probe.state === 'unreachable') {
       // The network itself is away. The session may outlive that: wait here.
-      this.#lose('server', new Problem('network'));
-      await pause(this.#backoff.next(), signal, this.#newWake());
-      this.#set({ attempt: this.#state.attempt + 1 });
+      const problem = probe.problem ?? new Problem('network');
+      this.#lose('server', this.#worded(problem));
+      await this.#rest(problem, signal);
       return session.pc.connectionState !== 'closed';
     }
     if (pulse.visible && silent) this.#set({ step: 'media', problem: undefined });
-    if (!watch.down && silence < (watch.restarted ? MEDIA_TIMEOUT : GIVE_UP)) return true;
+    const patience = pulse.visible ? GIVE_UP : GIVE_UP_UNSEEN;
+    if (!watch.down && quiet < (watch.restarted ? MEDIA_TIMEOUT : patience)) return true;
     return this.#restart(session, watch, signal);
   }
 
+  /** Finds a new path for the session. False: that is of no use. */
   async #restart(session: PeerSession, watch: Watch, signal: AbortSignal): Promise<boolean> {
-    if (watch.restarted) return false;
+    if (watch.restarted && !watch.urgent) return false;
+    const begun = { ...watch };
+    watch.urgent = watch.down = false;
     watch.restarted = true;
-    watch.down = false;
-    this.#lose('path');
+    // While bytes still come in nothing is lost yet.
+    const shown = begun.urgent ? setTimeout(() => this.#lose('path'), UNNOTICED) : undefined;
+    if (!begun.urgent) this.#lose('path');
     try {
-      await session.restart(signal);
+      await session.restart(signal).finally(() => clearTimeout(shown));
     } catch (err) {
       if (signal.aborted) throw err;
-      return false;
+      const problem = toProblem(err);
+      if (problem.status === 404) this.#judge(await session.probe(signal), watch);
+      if (problem.code === 'no_path' || ![0, 429, 503].includes(problem.status)) return false;
+      // The session may be as well as ever: only the request did not get through.
+      this.#lose('server', this.#worded(problem));
+      await this.#rest(problem, signal);
+      Object.assign(watch, {
+        down: begun.down || watch.down,
+        urgent: begun.urgent || watch.urgent,
+      });
+      watch.restarted = begun.restarted;
+      return session.pc.connectionState !== 'closed';
     }
     watch.silence.begin(this.#now());
-    this.#set({ step: 'media' });
+    if (this.#state.phase === 'lost') this.#set({ step: 'media', problem: undefined });
     return true;
   }
 
-  #newWake(): AbortSignal {
+  /** Waits for the next attempt: for its time, the person or the network. */
+  async #rest(problem: Problem, signal: AbortSignal): Promise<void> {
     this.#wake = new AbortController();
-    return this.#wake.signal;
+    const wait = this.#backoff.next(problem.retryAfter);
+    this.#set({ retryAt: this.#now() + wait });
+    await pause(wait, signal, this.#wake.signal).catch(() => undefined);
+    this.#set({ retryAt: 0, attempt: this.#state.attempt + (this.#watch ? 1 : 0) });
+  }
+
+  /** Without a network it is not the server that does not answer. */
+  #worded(problem: Problem): Problem {
+    const away = problem.code === 'network' && !this.#network.online;
+    return away ? new Problem('offline', problem.message) : problem;
   }
 
   #up(): void {
     this.#backoff.reset();
-    this.#set({ phase: 'up', step: 'media', attempt: 0, since: 0, problem: undefined });
+    this.#set({ phase: 'up', step: 'media', attempt: 0, since: 0, retryAt: 0, problem: undefined });
   }
 
   #lose(step: LinkStep, problem?: Problem): void {
@@ -256,29 +364,4 @@ export abstract class Link extends Emitter<LinkEvents> {
 export function endpointOf(way: 'whip' | 'whep', room: string, slot: string): string {
   const path = `/${way}/${encodeURIComponent(room)}`;
   return slot === 'main' ? path : `${path}/${encodeURIComponent(slot)}`;
-}
-
-/** Measures for how long nothing came in that should have. */
-class Silence {
-  #bytes = -1;
-  #since: number;
-
-  constructor(now: number) {
-    this.#since = now;
-  }
-
-  begin(now: number): void {
-    this.#since = now;
-  }
-
-  /** Milliseconds of silence; 0 when something came in or nothing had to. */
-  note(pulse: Pulse, now: number): number {
-    const moved = pulse.bytes > Math.max(0, this.#bytes);
-    this.#bytes = pulse.bytes;
-    if (moved || !pulse.expected) {
-      this.#since = now;
-      return 0;
-    }
-    return Math.max(1, now - this.#since);
-  }
 }

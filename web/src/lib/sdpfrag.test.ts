@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { fragmentOf, withFragment } from './sdpfrag.ts';
+import { fragmentOf, trickleOf, withFragment } from './sdpfrag.ts';
 
 const local = [
   'v=0',
@@ -31,6 +31,20 @@ describe('fragmentOf', () => {
       'a=ice-ufrag:abcd',
       'a=ice-pwd:0123456789012345678901',
       'a=candidate:1 1 udp 2122260223 10.0.0.1 50000 typ host',
+      'a=end-of-candidates',
+    ]);
+  });
+
+  it('tells of later candidates with the same credentials', () => {
+    expect(
+      trickleOf(local, ['candidate:2 1 udp 1 192.0.2.1 9 typ relay'], true).trim().split('\r\n'),
+    ).toEqual([
+      'a=group:BUNDLE 0 1',
+      'm=audio 9 UDP/TLS/RTP/SAVPF 111',
+      'a=mid:0',
+      'a=ice-ufrag:abcd',
+      'a=ice-pwd:0123456789012345678901',
+      'a=candidate:2 1 udp 1 192.0.2.1 9 typ relay',
       'a=end-of-candidates',
     ]);
   });

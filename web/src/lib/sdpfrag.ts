@@ -30,6 +30,18 @@ export function fragmentOf(sdp: string): string {
 }
 
 /**
+ * The fragment that tells of candidates found after the description sdp was
+ * sent. last: there will be no more.
+ */
+export function trickleOf(sdp: string, candidates: string[], last: boolean): string {
+  const head = lines(fragmentOf(sdp)).filter(
+    (line) => !/^a=(candidate:|end-of-candidates|ice-options:)/.test(line),
+  );
+  const found = candidates.map((candidate) => `a=${candidate}`);
+  return [...head, ...found, ...(last ? ['a=end-of-candidates'] : [])].join('\r\n') + '\r\n';
+}
+
+/**
  * Puts the ICE credentials and candidates of a fragment in the place of those
  * of a remote description, whose other lines stay.
  */

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { IceServers } from './iceservers.ts';
 import { PeerSession, type SessionEvents, type SessionOptions } from './session.ts';
 
 const SDP = [
@@ -137,6 +138,53 @@ describe('PeerSession', () => {
     expect(peer.remoteDescription?.sdp).toContain('m=video');
   });
 
+  it('takes over the ICE servers before it makes an offer', async () => {
+    answers = [created()];
+    const set: unknown[] = [];
+    Object.assign(peer, { setConfiguration: (c: unknown) => set.push(c) });
+    const servers = new IceServers({
+      endpoint: '/whep/algebra',
+      credential: 'tok',
+      fetch: () =>
+        Promise.resolve(
+          new Response(null, { headers: { Link: '<stun:school.example>; rel="ice-server"' } }),
+        ),
+    });
+    await make({ servers }).open(signal);
+    expect(set).toEqual([
+      { bundlePolicy: 'max-bundle', iceServers: [{ urls: 'stun:school.example' }] },
+    ]);
+  });
+
+  it('says why the server ended it', async () => {
+    const end = (body: object, status = 404) => new Response(JSON.stringify(body), { status });
+    answers = [
+      created(),
+      end({ code: 'session_ended', reason: 'taken_over', detail: 'x' }),
+      end({ code: 'session_ended', reason: 'deleted' }),
+      end({ code: 'token_revoked' }, 401),
+      end({ code: 'room_closed' }, 403),
+      end({ code: 'session_ended', reason: 'shutdown' }),
+      end({ code: 'session_ended', reason: 'consent_lost' }),
+    ];
+    const session = make();
+    await session.open(signal);
+    const seen: unknown[] = [];
+    for (let i = 0; i < 6; i++) {
+      const { state, problem } = await session.probe(signal);
+      expect(state).toBe('gone');
+      seen.push(problem && [problem.code, problem.final]);
+    }
+    expect(seen).toEqual([
+      ['taken_over', true],
+      ['removed', true],
+      ['token_revoked', true],
+      ['room_closed', true],
+      ['shutting_down', false],
+      undefined,
+    ]);
+  });
+
   it('asks the server whether it still knows the session', async () => {
     answers = [
       created(),
@@ -145,11 +193,12 @@ describe('PeerSession', () => {
       new TypeError('Failed to fetch'),
     ];
     const session = make();
-    expect(await session.probe(signal)).toBe('gone');
+    const probe = async () => (await session.probe(signal)).state;
+    expect(await probe()).toBe('gone');
     await session.open(signal);
-    expect(await session.probe(signal)).toBe('alive');
-    expect(await session.probe(signal)).toBe('gone');
-    expect(await session.probe(signal)).toBe('unreachable');
+    expect(await probe()).toBe('alive');
+    expect(await probe()).toBe('gone');
+    expect(await probe()).toBe('unreachable');
   });
 
   it('tells of a lost path, and of a lost session once', async () => {

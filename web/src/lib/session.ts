@@ -1,7 +1,10 @@
-import { abortReason } from './backoff.ts';
+import { abortReason, pause } from './backoff.ts';
 import { Emitter } from './emitter.ts';
-import { Problem, problemOf, toProblem } from './problem.ts';
-import { FRAGMENT_TYPE, fragmentOf, withFragment } from './sdpfrag.ts';
+import type { IceServers } from './iceservers.ts';
+import { Problem, toProblem } from './problem.ts';
+import { type Probe, Resource } from './resource.ts';
+import { fragmentOf, withFragment } from './sdpfrag.ts';
+import { Trickle } from './trickle.ts';
 
 /** The version of the data channels that this page speaks. */
 export const CHANNEL_PROTOCOL = 'lectern.v1';
@@ -10,12 +13,14 @@ export const CHANNEL_PROTOCOL = 'lectern.v1';
 export interface SessionOptions {
   /** URL of the WHIP or WHEP endpoint. */
   endpoint: string;
-  /** Token or key, sent as Bearer. */
+  /** Token or key, sent as Bearer; '': none. */
   credential: string;
   /** Ask the server to accept the session before there is anything to see (RFC 7240). */
   wait?: boolean;
   /** Make the chat and files channels. */
   channels?: boolean;
+  /** Where to learn of STUN and TURN servers. */
+  servers?: IceServers;
   /** Adds tracks or transceivers before the offer is made. */
   prepare: (pc: RTCPeerConnection) => void;
   /** Changes the answer before it is set. */
@@ -32,23 +37,11 @@ export interface SessionEvents {
   link: 'up' | 'down' | 'lost';
 }
 
-/** What the server knows about a session. */
-export type Probe = 'alive' | 'gone' | 'unreachable';
-
 /** Time limits in milliseconds. */
 const CONNECT_TIMEOUT = 12_000;
-const GATHER_TIMEOUT = 1000;
-const REQUEST_TIMEOUT = 8000;
-/** Short: until it is answered nobody knows whether what is shown is true. */
-const PROBE_TIMEOUT = 2500;
-
-interface RequestOptions {
-  signal: AbortSignal;
-  headers?: Record<string, string>;
-  body?: string;
-  /** Milliseconds. */
-  timeout?: number;
-}
+/** How often and after which pause a batch of candidates is sent again. */
+const TRICKLE_TRIES = 4;
+const TRICKLE_PAUSE = 1000;
 
 /**
  * One WHIP or WHEP session (RFC 9725; draft-ietf-wish-whep): a peer connection
@@ -60,16 +53,22 @@ export class PeerSession extends Emitter<SessionEvents> {
   readonly chat?: RTCDataChannel;
   readonly files?: RTCDataChannel;
   readonly #options: SessionOptions;
-  readonly #fetch: typeof fetch;
   readonly #closed = new AbortController();
-  #resource = '';
+  readonly #resource: Resource;
+  readonly #trickle: Trickle;
   #lost = false;
 
   constructor(options: SessionOptions) {
     super();
     this.#options = options;
-    this.#fetch = options.fetch ?? ((input, init) => fetch(input, init));
+    this.#resource = new Resource({
+      endpoint: options.endpoint,
+      credential: options.credential,
+      closed: this.#closed.signal,
+      fetch: options.fetch ?? ((input, init) => fetch(input, init)),
+    });
     this.pc = options.createPeer?.() ?? new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
+    this.#trickle = new Trickle(this.pc, (fragment) => this.#tell(fragment), this.#closed.signal);
     options.prepare(this.pc);
     if (options.channels) {
       // Made before the offer, so that the offer has a data section.
@@ -85,27 +84,18 @@ export class PeerSession extends Emitter<SessionEvents> {
     return this.pc.connectionState === 'connected';
   }
 
+  /** The address of the session; '' before there is one. */
+  get address(): string {
+    return this.#resource.url;
+  }
+
   /** Offers, posts and waits until the connection stands. Rejects with a Problem. */
   async open(signal: AbortSignal): Promise<void> {
-    await this.pc.setLocalDescription();
-    // All candidates are those of this machine, found within milliseconds: an
-    // offer that has them spares the trickling, and helps a server that must
-    // find its way to us.
-    await this.#gathered(signal);
-    const offer = this.pc.localDescription?.sdp ?? '';
-    const headers: Record<string, string> = { 'Content-Type': 'application/sdp' };
-    if (this.#options.wait) headers['Prefer'] = 'wait';
-    const response = await this.#request('POST', this.#options.endpoint, {
-      signal,
-      headers,
-      body: offer,
-    });
-    if (response.status !== 201) throw await problemOf(response);
-    const location = response.headers.get('Location');
-    if (!location) throw new Problem('bad_answer', 'the server named no session', response.status);
-    const base = response.url || new URL(this.#options.endpoint, globalThis.location?.href).href;
-    this.#resource = new URL(location, base).href;
-    const answer = await response.text();
+    const offer = await this.#offer({}, signal);
+    const wait = this.#options.wait ?? false;
+    const { answer, links } = await this.#resource.create(offer, wait, signal);
+    this.#options.servers?.note(links);
+    this.#trickle.follow(offer);
     const sdp = this.#options.tune?.(answer) ?? answer;
     await this.pc.setRemoteDescription({ type: 'answer', sdp });
     await this.#connected(signal);
@@ -117,38 +107,19 @@ export class PeerSession extends Emitter<SessionEvents> {
    */
   async restart(signal: AbortSignal): Promise<void> {
     const answer = this.pc.remoteDescription?.sdp;
-    if (!this.#resource || !answer) throw new Problem('gone', 'no session', 404);
+    if (!this.address || !answer) throw new Problem('gone', 'no session', 404);
     if (this.pc.signalingState !== 'stable')
       await this.pc.setLocalDescription({ type: 'rollback' });
-    await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart: true }));
-    await this.#gathered(signal);
-    const response = await this.#request('PATCH', this.#resource, {
-      signal,
-      headers: { 'Content-Type': FRAGMENT_TYPE, 'If-Match': '*' },
-      body: fragmentOf(this.pc.localDescription?.sdp ?? ''),
-    });
-    if (response.status !== 200) throw await problemOf(response);
-    await this.pc.setRemoteDescription({
-      type: 'answer',
-      sdp: withFragment(answer, await response.text()),
-    });
+    const offer = await this.#offer({ iceRestart: true }, signal);
+    const fragment = await this.#resource.restart(fragmentOf(offer), signal);
+    this.#trickle.follow(offer);
+    await this.pc.setRemoteDescription({ type: 'answer', sdp: withFragment(answer, fragment) });
     await this.#connected(signal);
   }
 
   /** Asks the server whether it still has the session. */
-  async probe(signal: AbortSignal): Promise<Probe> {
-    if (!this.#resource) return 'gone';
-    try {
-      const response = await this.#request('GET', this.#resource, {
-        signal,
-        timeout: PROBE_TIMEOUT,
-      });
-      if (response.status === 404 || response.status === 410) return 'gone';
-      return response.status < 500 ? 'alive' : 'unreachable';
-    } catch (err) {
-      if (signal.aborted) throw err;
-      return 'unreachable';
-    }
+  probe(signal: AbortSignal): Promise<Probe> {
+    return this.#resource.probe(signal);
   }
 
   /** Ends the session; tells the server if tell is set. Idempotent, never rejects. */
@@ -156,16 +127,45 @@ export class PeerSession extends Emitter<SessionEvents> {
     if (this.#closed.signal.aborted) return;
     this.#closed.abort();
     this.pc.close();
-    if (!tell || !this.#resource) return;
+    if (tell) await this.#resource.remove();
+  }
+
+  /** Makes and sets a local description; returns it with the candidates that come at once. */
+  async #offer(options: RTCOfferOptions, signal: AbortSignal): Promise<string> {
+    // What takes its time goes side by side; candidates are sought only after both.
+    const [offer] = await Promise.all([this.pc.createOffer(options), this.#useServers()]);
+    if (signal.aborted) throw abortReason(signal);
+    this.#trickle.begin();
+    await this.pc.setLocalDescription(offer);
+    await this.#trickle.ready(signal);
+    return this.pc.localDescription?.sdp ?? '';
+  }
+
+  async #useServers(): Promise<void> {
+    const iceServers = await this.#options.servers?.get();
+    if (!iceServers?.length || this.#closed.signal.aborted) return;
     try {
-      // keepalive: also when the page is being left.
-      await this.#fetch(this.#resource, {
-        method: 'DELETE',
-        headers: { Authorization: `Bearer ${this.#options.credential}` },
-        keepalive: true,
-      });
+      this.pc.setConfiguration({ bundlePolicy: 'max-bundle', iceServers });
     } catch {
-      // The server finds out by itself: consent ends (RFC 7675).
+      // One that this browser does not take: the direct ways remain.
+    }
+  }
+
+  /** Sends candidates that were found late. What cannot be sent is let go: it is a help, not a need. */
+  async #tell(fragment: string): Promise<void> {
+    const { signal } = this.#closed;
+    for (let tries = 1; !signal.aborted; tries++) {
+      try {
+        await this.#resource.trickle(fragment, signal);
+        return;
+      } catch (err) {
+        if (signal.aborted) return;
+        const { status, retryAfter } = toProblem(err);
+        if (status === 404) this.#lose();
+        const passing = status === 0 || status === 429 || status >= 500;
+        if (!passing || tries === TRICKLE_TRIES) return;
+        await pause(Math.max(retryAfter, TRICKLE_PAUSE * tries), signal).catch(() => undefined);
+      }
     }
   }
 
@@ -201,78 +201,33 @@ export class PeerSession extends Emitter<SessionEvents> {
     this.emit('link', 'lost');
   }
 
-  async #request(method: string, url: string, options: RequestOptions): Promise<Response> {
-    const { signal, headers, body, timeout } = options;
-    const limit = AbortSignal.timeout(timeout ?? REQUEST_TIMEOUT);
-    try {
-      return await this.#fetch(url, {
-        method,
-        headers: { ...headers, Authorization: `Bearer ${this.#options.credential}` },
-        body: body ?? null,
-        cache: 'no-store',
-        signal: AbortSignal.any([signal, this.#closed.signal, limit]),
-      });
-    } catch (err) {
-      if (signal.aborted) throw abortReason(signal);
-      throw limit.aborted ? new Problem('network', 'no answer in time') : toProblem(err);
-    }
-  }
-
   /** Resolves when the connection stands. */
   #connected(signal: AbortSignal): Promise<void> {
     const pc = this.pc;
-    return settle(signal, CONNECT_TIMEOUT, (done, stop) => {
-      const look = () => {
+    return new Promise((resolve, reject) => {
+      const stop = new AbortController();
+      const finish = (err?: Error) => {
+        stop.abort();
+        clearTimeout(timer);
+        if (err) reject(err);
+        else resolve();
+      };
+      const noPath = () => finish(new Problem('no_path', 'no path to the server'));
+      const timer = setTimeout(noPath, CONNECT_TIMEOUT);
+      const look = (event?: Event) => {
         const ice = pc.iceConnectionState;
         const path = ice === 'connected' || ice === 'completed';
-        if (path && pc.connectionState === 'connected') done();
-        else if (pc.connectionState === 'closed' || pc.connectionState === 'failed') {
-          done(new Problem('no_path', 'no path to the server'));
-        }
+        if (path && pc.connectionState === 'connected') finish();
+        else if (pc.connectionState === 'closed') noPath();
+        // A restart begins with the failure of before.
+        else if (event && pc.connectionState === 'failed') noPath();
       };
-      pc.addEventListener('connectionstatechange', look, { signal: stop });
-      pc.addEventListener('iceconnectionstatechange', look, { signal: stop });
-      look();
-    }).catch((err: unknown) => {
-      throw err instanceof TimeoutError ? new Problem('no_path', 'no path to the server') : err;
+      const aborted = () => finish(abortReason(signal));
+      signal.addEventListener('abort', aborted, { signal: stop.signal });
+      pc.addEventListener('connectionstatechange', look, { signal: stop.signal });
+      pc.addEventListener('iceconnectionstatechange', look, { signal: stop.signal });
+      if (signal.aborted) aborted();
+      else look();
     });
   }
-
-  /** Resolves when all candidates are known, or after a second with what there is. */
-  #gathered(signal: AbortSignal): Promise<void> {
-    const pc = this.pc;
-    return settle(signal, GATHER_TIMEOUT, (done, stop) => {
-      const look = () => {
-        if (pc.iceGatheringState === 'complete') done();
-      };
-      pc.addEventListener('icegatheringstatechange', look, { signal: stop });
-      look();
-    }).catch((err: unknown) => {
-      if (!(err instanceof TimeoutError)) throw err;
-    });
-  }
-}
-
-class TimeoutError extends Error {}
-
-/** Runs start until it calls done, the time is over or signal aborts. */
-function settle(
-  signal: AbortSignal,
-  ms: number,
-  start: (done: (err?: Error) => void, stop: AbortSignal) => void,
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const stop = new AbortController();
-    const finish = (err?: Error) => {
-      if (stop.signal.aborted) return;
-      stop.abort();
-      clearTimeout(timer);
-      if (err) reject(err);
-      else resolve();
-    };
-    const timer = setTimeout(() => finish(new TimeoutError('timed out')), ms);
-    signal.addEventListener('abort', () => finish(abortReason(signal)), { signal: stop.signal });
-    if (signal.aborted) finish(abortReason(signal));
-    else start(finish, stop.signal);
-  });
 }

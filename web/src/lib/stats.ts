@@ -14,6 +14,15 @@ interface Report {
   codecId?: string;
   mimeType?: string;
   active?: boolean;
+  selected?: boolean;
+  selectedCandidatePairId?: string;
+  localCandidateId?: string;
+  remoteCandidateId?: string;
+  candidateType?: string;
+  protocol?: string;
+  relayProtocol?: string;
+  url?: string;
+  currentRoundTripTime?: number;
 }
 
 /** All reports of a peer connection. */
@@ -41,6 +50,51 @@ export function pathBytes(all: Iterable<Report>): number | undefined {
     bytes = (bytes ?? 0) + r.bytesReceived;
   }
   return bytes;
+}
+
+/** The way that media takes between this machine and the server. */
+export interface Path {
+  /** relay: through a TURN server. */
+  kind: 'udp' | 'tcp' | 'relay';
+  /** How a relay is reached; undefined where the browser does not say, or there is none. */
+  relay?: 'udp' | 'tcp' | 'tls';
+  /** Milliseconds there and back; undefined where the browser does not say. */
+  roundTrip?: number;
+}
+
+/** The path in use; undefined when there is none or the browser does not say. */
+export function pathOf(all: Map<string, Report>): Path | undefined {
+  const pair = selectedPair(all);
+  const local = all.get(pair?.localCandidateId ?? '');
+  if (!pair || !local) return undefined;
+  const seconds = pair.currentRoundTripTime;
+  const path: Path = { kind: local.protocol === 'tcp' ? 'tcp' : 'udp' };
+  if (seconds !== undefined) path.roundTrip = Math.max(1, Math.round(seconds * 1000));
+  if (local.candidateType !== 'relay') return path;
+  path.kind = 'relay';
+  const relay = relayOf(local);
+  if (relay) path.relay = relay;
+  return path;
+}
+
+/** Browsers say in three ways which pair is in use. */
+function selectedPair(all: Map<string, Report>): Report | undefined {
+  const list = [...all.values()];
+  const transport = list.find((r) => r.type === 'transport' && r.selectedCandidatePairId);
+  const pairs = list.filter((r) => r.type === 'candidate-pair');
+  return (
+    all.get(transport?.selectedCandidatePairId ?? '') ??
+    pairs.find((r) => r.selected) ??
+    pairs.find((r) => r.nominated && r.state === 'succeeded')
+  );
+}
+
+function relayOf({ relayProtocol, url }: Report): Path['relay'] {
+  if (relayProtocol === 'udp' || relayProtocol === 'tcp' || relayProtocol === 'tls') {
+    return relayProtocol;
+  }
+  if (url?.startsWith('turns:')) return 'tls';
+  return /[?&]transport=(udp|tcp)/.exec(url ?? '')?.[1] as 'udp' | 'tcp' | undefined;
 }
 
 /** How well an upload goes, for words. */
