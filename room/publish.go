@@ -31,13 +31,29 @@ func (h *Hold) Publication() *stream.Publication { return h.pub }
 // Stream is what is published.
 func (h *Hold) Stream() *stream.Stream { return h.s }
 
+// PublishOption changes how Publish takes a slot.
+type PublishOption func(*publishing)
+
+// publishing is what the options of one Publish say.
+type publishing struct{ takeOver bool }
+
+// TakeOver takes the slot from whoever holds it, if on, which needs the right to
+// lead the room. It changes nothing for a slot that is free, or the person's own.
+func TakeOver(on bool) PublishOption { return func(p *publishing) { p.takeOver = on } }
+
 // Publish gives a slot to a publisher, and begins a class if none is on. The
-// person who holds the slot already takes it over from the other session; the
-// readers stay. Errors: ErrForbidden, ErrSlotTaken, ErrBadName, ErrTooMany,
-// ErrClosed. The caller must Release.
-func (r *Room) Publish(id Identity, slot string, src stream.Source) (*Hold, error) {
+// person who holds the slot already takes it over from the other session, and
+// so does who leads the room and asks with TakeOver; the readers stay.
+// Publications that lose the slot end with stream.ErrReplaced. Errors:
+// ErrForbidden, ErrSlotTaken, ErrBadName, ErrTooMany, ErrClosed. The caller must
+// Release.
+func (r *Room) Publish(id Identity, slot string, src stream.Source, opts ...PublishOption) (*Hold, error) {
 	if !id.claims().MayPublish(r.name) {
 		return nil, ErrForbidden
+	}
+	var how publishing
+	for _, o := range opts {
+		o(&how)
 	}
 	defer r.lockTurn()()
 	if r.refused() {
@@ -46,8 +62,8 @@ func (r *Room) Publish(id Identity, slot string, src stream.Source) (*Hold, erro
 	r.mu.Lock()
 	before := r.holds[slot]
 	r.mu.Unlock()
-	if before != nil && before.id.ID != id.ID {
-		return nil, ErrSlotTaken
+	if err := r.mayReplace(before, id, how); err != nil {
+		return nil, err
 	}
 	// Watchers may have used up the slots that they can make.
 	s, err := r.streamOf(slot, 2*r.cfg.Limits.Slots)
@@ -63,6 +79,20 @@ func (r *Room) Publish(id Identity, slot string, src stream.Source) (*Hold, erro
 	r.log.Info("publisher came", "stream", slot)
 	r.afterPublish(h, before != nil, resumed)
 	return h, nil
+}
+
+// mayReplace says whether id may take the slot that before, if not nil, holds.
+func (r *Room) mayReplace(before *Hold, id Identity, how publishing) error {
+	switch {
+	case before == nil || before.id.ID == id.ID:
+		return nil
+	case !how.takeOver:
+		return ErrSlotTaken
+	case !id.claims().MayLead(r.name):
+		return ErrForbidden
+	}
+	r.log.Info("publisher taken over", "stream", before.slot)
+	return nil
 }
 
 // hold enters h, and says whether an interrupted class goes on with it.

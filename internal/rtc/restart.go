@@ -50,7 +50,7 @@ func (s *Session) addCandidates(lines []string) {
 // PatchTrickle adds the candidates of an ICE fragment (RFC 8840). Candidates of
 // unknown transports and names that cannot be resolved are ignored, and so are
 // those of another ICE session. The error is an *OfferError for a bad fragment,
-// or ErrClosed.
+// ErrNewCredentials for one that must be taken as a restart, or ErrClosed.
 func (s *Session) PatchTrickle(frag []byte) error {
 	f, err := parseFragment(frag)
 	if err != nil {
@@ -62,6 +62,9 @@ func (s *Session) PatchTrickle(frag []byte) error {
 	s.signal.Lock()
 	defer s.signal.Unlock()
 	if f.ice.ufrag != "" && f.ice.ufrag != s.remote.ufrag {
+		if f.ice.pwd != "" {
+			return ErrNewCredentials
+		}
 		return nil
 	}
 	s.addCandidates(f.candidates)
