@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// cleanEvery is how often uploads that nobody goes on with are looked for.
+// cleanEvery is how often uploads that nobody goes on with, and grants that have
+// expired, are looked for.
 const cleanEvery = time.Hour
 
 // clean runs until Close: a gateway may be up for months.
@@ -24,6 +25,9 @@ func (s *Store) clean(ctx context.Context) {
 		}
 		if err := s.cleanUploads(ctx); err != nil && ctx.Err() == nil {
 			s.log.Warn("stale uploads not removed", "err", err)
+		}
+		if err := s.cleanGrants(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("expired grants not removed", "err", err)
 		}
 	}
 }
