@@ -33,6 +33,7 @@ type Config struct {
 	HTTP            HTTP          `koanf:"http"`
 	TLS             TLS           `koanf:"tls"`
 	WebRTC          WebRTC        `koanf:"webrtc"`
+	TURN            TURN          `koanf:"turn"`
 	RTSP            RTSP          `koanf:"rtsp"`
 	RTMP            RTMP          `koanf:"rtmp"`
 	Recording       Recording     `koanf:"recording"`

@@ -27,6 +27,7 @@ func (c Config) validate() error {
 	c.WebRTC.validate(bad)
 	c.validateHTTP(bad)
 	c.validateTLS(bad)
+	c.TURN.validate(bad)
 	positive := map[string]time.Duration{
 		"webrtc.connect_timeout":      c.WebRTC.ConnectTimeout,
 		"webrtc.consent_timeout":      c.WebRTC.ConsentTimeout,
