@@ -72,6 +72,9 @@ func (c *Clock) media(ticks int64) time.Duration {
 	return time.Duration(ticks/c.rate*second + ticks%c.rate*second/c.rate)
 }
 
+// Waiting says whether packets are held until Tick lets them out.
+func (c *Clock) Waiting() bool { return len(c.held) > 0 }
+
 // level is by how much the packets of the last second were late at least.
 func (c *Clock) level() time.Duration { return c.recent.min() - c.off }
 

@@ -10,10 +10,10 @@ import (
 // only goroutine of a Publisher.
 func (p *Publisher) run() {
 	defer close(p.done)
-	ticker := time.NewTicker(tickEvery)
-	defer ticker.Stop()
+	timer := time.NewTimer(tickEvery)
+	defer timer.Stop()
+	ticked := p.now()
 	for {
-		tick := false
 		select {
 		case <-p.stop:
 			return
@@ -23,21 +23,27 @@ func (p *Publisher) run() {
 			p.mu.Unlock()
 			<-p.stop
 			return
-		case <-ticker.C:
-			tick = true
+		case <-timer.C:
 		case <-p.kick:
 		}
-		if out := p.feedback(p.now(), tick); len(out) > 0 && p.cfg.Feedback != nil {
+		now := p.now()
+		tick := now.Sub(ticked) >= tickEvery
+		if tick {
+			ticked = now
+		}
+		out, wait := p.feedback(now, tick)
+		timer.Reset(max(wait-now.Sub(ticked), 0))
+		if len(out) > 0 && p.cfg.Feedback != nil {
 			p.cfg.Feedback(out)
 		}
 	}
 }
 
-// feedback moves time on if tick, and returns what is due to the publisher.
-func (p *Publisher) feedback(now time.Time, tick bool) []rtcp.Packet {
+// feedback moves time on if tick, and returns what is due to the publisher and
+// how long after the last tick the next one is.
+func (p *Publisher) feedback(now time.Time, tick bool) (out []rtcp.Packet, wait time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var out []rtcp.Packet
 	for _, l := range p.lanes {
 		if l == nil {
 			continue
@@ -56,7 +62,21 @@ func (p *Publisher) feedback(now time.Time, tick bool) []rtcp.Packet {
 		p.reportAt = now
 		out = p.reportLocked(out, now)
 	}
-	return out
+	p.idle = !p.waitingLocked()
+	if p.idle {
+		return out, idleEvery
+	}
+	return out, tickEvery
+}
+
+// waitingLocked says whether packets wait for others or for their time.
+func (p *Publisher) waitingLocked() bool {
+	for _, l := range p.lanes {
+		if l != nil && (l.recv.Waiting() || l.clock.Waiting()) {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *Publisher) nackLocked(out []rtcp.Packet, l *lane, now time.Time) []rtcp.Packet {

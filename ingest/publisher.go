@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	tickEvery   = 20 * time.Millisecond
+	tickEvery   = 20 * time.Millisecond  // while packets wait
+	idleEvery   = 200 * time.Millisecond // while none does: each wake-up costs
 	reportEvery = time.Second
 
 	// A source is only taken for replaced by another SSRC of its kind when it
@@ -64,6 +65,7 @@ type Publisher struct {
 	err      error
 	sender   uint32 // SSRC of the feedback
 	reportAt time.Time
+	idle     bool // the goroutine sleeps for idleEvery
 	nacks    []uint16
 }
 
@@ -133,7 +135,8 @@ func (p *Publisher) PushRTP(f *Format, pkt *rtp.Packet, arrival time.Time) {
 	}
 	l.heard = arrival
 	l.recv.Push(Packet{Packet: pkt, Format: f, Arrival: arrival})
-	if l.recv.Missing() && l.due(arrival) {
+	if l.recv.Missing() && l.due(arrival) || p.idle && (l.recv.Waiting() || l.clock.Waiting()) {
+		p.idle = false
 		p.wake()
 	}
 }

@@ -229,6 +229,9 @@ func (r *Receiver) Flush() {
 // Missing says whether packets are missing at this moment.
 func (r *Receiver) Missing() bool { return len(r.gaps.list) > 0 }
 
+// Waiting says whether Tick has something to look after.
+func (r *Receiver) Waiting() bool { return r.buffered > 0 || r.Missing() }
+
 // Jitter is the interarrival jitter (RFC 3550, section 6.4.1).
 func (r *Receiver) Jitter(f *Format) time.Duration {
 	if f == nil || f.ClockRate == 0 {

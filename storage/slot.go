@@ -15,6 +15,9 @@ import (
 const (
 	tickEvery  = time.Second
 	batchUnits = 256
+	// writeEvery is how long packets wait to be written together. It is what a
+	// kill of the process may cost, and spares a wake-up for each frame.
+	writeEvery = 200 * time.Millisecond
 	// maxPanics is how many access units may make a writer panic before the slot
 	// is given up.
 	maxPanics = 10
@@ -59,7 +62,7 @@ func (r *Recording) AddStream(name string, st *stream.Stream) error {
 	}
 	now := r.now()
 	reader, err := st.NewReader(stream.ReaderOptions{
-		Name: "recording", Queue: r.store.cfg.Queue, KeyframeEvery: r.store.cfg.KeyframeEvery, PerFrame: true,
+		Name: "recording", Queue: r.store.cfg.Queue, KeyframeEvery: r.store.cfg.KeyframeEvery, PerFrame: true, Linger: writeEvery,
 		// What came since the lecture began belongs to it.
 		Backlog: max(now, 0),
 	})
@@ -130,6 +133,9 @@ func (s *slot) copy() error {
 		n, err := s.readBatch(batch)
 		if errors.Is(err, io.EOF) {
 			return nil
+		}
+		if n > 0 {
+			s.presence() // these units may be here before watch has seen their publisher
 		}
 		for _, u := range batch[:n] {
 			if err := s.push(u); err != nil {

@@ -129,8 +129,12 @@ func (p *Publication) Write(u *Unit) error {
 	s.countLocked(u)
 	s.cache.add(u)
 	ask := s.pushLocked(u)
+	eager := s.eager
 	s.mu.Unlock()
 	call(ask)
+	for _, r := range eager {
+		r.callReady()
+	}
 	if begins {
 		s.log.Info("track began", "stream", s.name, "track", u.Track.ID, "codec", string(u.Track.Codec))
 	}

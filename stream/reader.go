@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,6 +28,18 @@ type ReaderOptions struct {
 	// PerFrame wakes the reader at the end of an access unit only, not for each
 	// packet of it: fewer wake-ups for readers that handle whole bursts.
 	PerFrame bool
+
+	// Linger lets units wait for so long before Read returns them, for a reader
+	// that is in no hurry: one wake-up for many of them. A queue that is half
+	// full ends the wait.
+	Linger time.Duration
+
+	// OnReady is called instead of waking the reader, on the goroutine that
+	// writes and without locks of the stream. It may take what is queued with
+	// TryReadBatch there and then, and must be quick; true says that it has. It
+	// spares a small fan-out the change of goroutine, which costs more than the
+	// sending. After false the reader is woken.
+	OnReady func() bool
 }
 
 // DefaultQueue is about two seconds of 720p video with audio, in units.
@@ -38,6 +51,8 @@ type Reader struct {
 	s      *Stream
 	opts   ReaderOptions
 	notify chan struct{} // capacity 1
+	hurry  chan struct{} // capacity 1; ends Linger
+	ready  atomic.Bool   // OnReady is due
 
 	mu      sync.Mutex // guards what follows
 	backlog []*Unit    // shared with the cache of the stream: read-only
@@ -62,6 +77,7 @@ func newReader(s *Stream, opts ReaderOptions) *Reader {
 		s:       s,
 		opts:    opts,
 		notify:  make(chan struct{}, 1),
+		hurry:   make(chan struct{}, 1),
 		ring:    make([]*Unit, min(firstRing, opts.Queue)),
 		waitKey: true,
 	}
@@ -106,7 +122,7 @@ func (r *Reader) push(u *Unit) {
 	// A marker that was lost must not hold the frame back: a unit of another
 	// timestamp wakes the reader too.
 	if !r.opts.PerFrame || !video || u.Packet.Marker || u.Packet.Timestamp != r.lastTS {
-		r.wake()
+		r.due()
 	}
 	if video {
 		r.lastTS = u.Packet.Timestamp
@@ -124,10 +140,31 @@ func (r *Reader) grow() {
 	r.ring, r.head = next, 0
 }
 
-func (r *Reader) wake() {
+// due wakes the reader for units that were queued.
+func (r *Reader) due() {
+	if r.opts.OnReady != nil {
+		r.ready.Store(true)
+		return
+	}
+	r.wake()
+	if r.opts.Linger > 0 && r.n > r.opts.Queue/2 {
+		signal(r.hurry)
+	}
+}
+
+func (r *Reader) wake() { signal(r.notify) }
+
+func signal(c chan struct{}) {
 	select {
-	case r.notify <- struct{}{}:
+	case c <- struct{}{}:
 	default:
+	}
+}
+
+// callReady calls OnReady if it is due. It is called without locks.
+func (r *Reader) callReady() {
+	if r.ready.CompareAndSwap(true, false) && !r.opts.OnReady() {
+		r.wake()
 	}
 }
 
@@ -157,9 +194,50 @@ func (r *Reader) ReadBatch(ctx context.Context, dst []*Unit) (int, error) {
 		}
 		select {
 		case <-r.notify:
+			r.linger(ctx)
 		case <-ctx.Done():
 			return 0, context.Cause(ctx)
 		}
+	}
+}
+
+// Wait returns nil when the reader has been woken: there may be units for
+// TryReadBatch. It fails as Read does.
+func (r *Reader) Wait(ctx context.Context) error {
+	select {
+	case <-r.notify:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed && r.n == 0 && len(r.backlog) == 0 {
+		return io.EOF
+	}
+	return nil
+}
+
+// TryReadBatch is ReadBatch that does not wait: it returns 0 if nothing is
+// queued.
+func (r *Reader) TryReadBatch(dst []*Unit) int {
+	n, _, ask := r.take(dst)
+	if ask {
+		r.s.RequestKeyframe()
+	}
+	return n
+}
+
+// linger lets more units come before they are taken.
+func (r *Reader) linger(ctx context.Context) {
+	if r.opts.Linger <= 0 {
+		return
+	}
+	t := time.NewTimer(r.opts.Linger)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-r.hurry:
+	case <-ctx.Done():
 	}
 }
 
@@ -227,4 +305,5 @@ func (r *Reader) end() {
 	defer r.mu.Unlock()
 	r.closed = true
 	r.wake()
+	signal(r.hurry)
 }

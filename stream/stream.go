@@ -63,6 +63,7 @@ type Stream struct {
 	since   time.Time // pub is, or is not, nil since then
 	lines   [2]line   // by Kind
 	readers []*Reader
+	eager   []*Reader // those of readers with OnReady; replaced, never changed
 	cache   cache
 	gate    gate
 	changed chan struct{} // closed and renewed at each change of state
@@ -225,6 +226,9 @@ func (s *Stream) NewReader(opts ReaderOptions) (*Reader, error) {
 		r.preload(s.cache.units)
 	}
 	s.readers = append(s.readers, r)
+	if opts.OnReady != nil {
+		s.eager = append(slices.Clip(s.eager), r)
+	}
 	var ask func()
 	if r.waitKey && s.pub != nil {
 		ask = s.gate.askLocked(s.now())
@@ -243,4 +247,7 @@ func (s *Stream) removeReader(r *Reader) {
 	}
 	s.stats.Dropped += r.Dropped()
 	s.readers = slices.Delete(s.readers, i, i+1)
+	if i := slices.Index(s.eager, r); i >= 0 {
+		s.eager = append(slices.Clone(s.eager[:i]), s.eager[i+1:]...)
+	}
 }

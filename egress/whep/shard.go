@@ -22,6 +22,12 @@ const (
 	readerQueue = 4096 // units; about 12 s of 2.5 Mbit/s
 	burst       = 128  // units handled at once
 
+	// So few viewers are served on the goroutine that brings the packets: a
+	// tenth of a millisecond for a frame, less than waking another one costs.
+	// With more the shard's own goroutine does it, so that one class does not
+	// hold up the packets of the others.
+	viewersInline = 16
+
 	// A joiner gets the group of pictures since the last keyframe if it is this
 	// young and small; else the next keyframe is asked for, which is quicker
 	// than pushing a long past through the viewer's network.
@@ -86,41 +92,67 @@ type shard struct {
 
 	mu      sync.Mutex // guards what follows
 	batch   *rtc.Batch
+	units   []*stream.Unit // scratch
 	viewers []*viewer
 	rings   [2]ring // by stream.Kind
 	video   meter
 }
 
 func newShard(f *fanout) (*shard, error) {
-	r, err := f.st.NewReader(stream.ReaderOptions{Name: "whep", Queue: readerQueue, Backlog: replayAge, PerFrame: true})
-	if err != nil {
-		return nil, fmt.Errorf("read stream: %w", err)
-	}
 	ctx, cancel := context.WithCancel(context.Background())
-	sh := &shard{st: f.st, log: f.log, reader: r, cancel: cancel, batch: f.endpoint.NewBatch()}
+	sh := &shard{st: f.st, log: f.log, cancel: cancel, batch: f.endpoint.NewBatch(), units: make([]*stream.Unit, burst)}
 	sh.rings[stream.Audio].init(audioRing)
 	sh.rings[stream.Video].init(videoRing)
+	sh.mu.Lock() // a publisher may call at once
+	defer sh.mu.Unlock()
+	var err error
+	sh.reader, err = f.st.NewReader(stream.ReaderOptions{
+		Name: "whep", Queue: readerQueue, Backlog: replayAge, PerFrame: true, OnReady: sh.serveInline,
+	})
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("read stream: %w", err)
+	}
 	sh.done.Go(func() { sh.run(ctx) }) // ended by close
 	return sh, nil
 }
 
+// run serves the viewers while they are too many for serveInline.
 func (sh *shard) run(ctx context.Context) {
-	units := make([]*stream.Unit, burst)
-	for {
-		n, err := sh.reader.ReadBatch(ctx, units)
-		if err != nil {
-			return // the stream or the shard was closed
-		}
-		sh.fan(units[:n])
-		clear(units[:n])
+	for sh.reader.Wait(ctx) == nil { // until the stream or the shard is closed
+		sh.mu.Lock()
+		sh.serveLocked()
+		sh.mu.Unlock()
 	}
 }
 
-// fan sends a burst viewer by viewer: consecutive packets for one address leave
-// in one message, and messages are what costs.
-func (sh *shard) fan(units []*stream.Unit) {
+// serveInline serves a few viewers on the goroutine of the publisher.
+func (sh *shard) serveInline() bool {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	if len(sh.viewers) > viewersInline {
+		return false
+	}
+	sh.serveLocked()
+	return true
+}
+
+// serveLocked sends all that is queued. Whoever takes units from the reader
+// holds the lock until they are sent, so that their order is kept.
+func (sh *shard) serveLocked() {
+	for {
+		n := sh.reader.TryReadBatch(sh.units)
+		if n == 0 {
+			return
+		}
+		sh.fanLocked(sh.units[:n])
+		clear(sh.units[:n])
+	}
+}
+
+// fanLocked sends a burst viewer by viewer: consecutive packets for one address
+// leave in one message, and messages are what costs.
+func (sh *shard) fanLocked(units []*stream.Unit) {
 	for _, u := range units {
 		sh.rings[u.Track.Kind].add(u)
 		if u.Track.Kind == stream.Video {

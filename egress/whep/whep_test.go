@@ -291,3 +291,24 @@ func TestClose_EndsTheFanout(t *testing.T) {
 		t.Errorf("%d readers after the last viewer left", n)
 	}
 }
+
+// More viewers than are served on the publisher's goroutine.
+func TestFanout_ACrowdGetsEveryPacketInOrder(t *testing.T) {
+	g := newGate(t)
+	s := g.publish(stream.VP8)
+	s.frame(true)
+	crowd := make([]*watcher, 20)
+	for i := range crowd {
+		crowd[i] = g.watch()
+	}
+	for range 3 {
+		s.frame(false)
+	}
+	for i, w := range crowd {
+		for n := range 8 {
+			if p := w.next(t, webrtc.MimeTypeVP8); p.Payload[2] != byte(n) {
+				t.Fatalf("viewer %d, packet %d: got %v", i, n, p.Payload)
+			}
+		}
+	}
+}
