@@ -13,7 +13,7 @@ import (
 
 const (
 	minPasscode = 4   // characters
-	maxPasscode = 128 // bytes
+	maxPasscode = 512 // bytes: 128 characters
 
 	// passcodeRounds makes a guess at a stolen catalogue cost some 50 ms. The
 	// door does not pay it for each student: see passcode.

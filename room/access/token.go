@@ -101,7 +101,7 @@ func (a *Authority) IssueToken(c Claims, notBefore time.Time, ttl time.Duration)
 	if ttl <= 0 || start.Add(ttl).Sub(now) > MaxLife {
 		return "", Claims{}, fmt.Errorf("%w: time to live %v", ErrBadClaims, ttl)
 	}
-	c.ID = newID()
+	c.ID = a.tokenID(c.Room)
 	c.Expires = start.Add(ttl + time.Second - 1).Truncate(time.Second)
 	if err := check(c); err != nil {
 		return "", Claims{}, err
