@@ -103,7 +103,7 @@ func (r *Room) ClassOver() <-chan struct{} {
 // publisher has begun last so long. Errors: ErrForbidden, ErrClosed, and
 // ErrClassRunning with the class that is on.
 func (r *Room) StartClass(by Identity, o ClassOptions) (Class, error) {
-	if !by.claims().MayModerate(r.name) {
+	if !by.claims().MayLead(r.name) {
 		return Class{}, ErrForbidden
 	}
 	defer r.lockTurn()()
@@ -129,7 +129,7 @@ func (r *Room) StartClass(by Identity, o ClassOptions) (Class, error) {
 // EndClass ends the class that is on, and completes its recording in the
 // background. Publishers stay. Errors: ErrForbidden, ErrNoClass.
 func (r *Room) EndClass(by Identity, why string) error {
-	if !by.claims().MayModerate(r.name) {
+	if !by.claims().MayLead(r.name) {
 		return ErrForbidden
 	}
 	defer r.lockTurn()()

@@ -48,7 +48,7 @@ func TakeOver(on bool) PublishOption { return func(p *publishing) { p.takeOver =
 // ErrForbidden, ErrSlotTaken, ErrBadName, ErrTooMany, ErrClosed. The caller must
 // Release.
 func (r *Room) Publish(id Identity, slot string, src stream.Source, opts ...PublishOption) (*Hold, error) {
-	if !id.claims().MayPublish(r.name) {
+	if !id.claims().MayPublishTo(r.name, slot) {
 		return nil, ErrForbidden
 	}
 	var how publishing

@@ -77,11 +77,12 @@ type Identity struct {
 	Name string // to be shown; may be empty
 	Role access.Role
 	Room string // room name, or access.AnyRoom
+	Slot string // the only one to publish to; "": any
 }
 
 // claims are what the identity may do.
 func (id Identity) claims() access.Claims {
-	return access.Claims{Subject: id.ID, Name: id.Name, Room: id.Room, Role: id.Role}
+	return access.Claims{Subject: id.ID, Name: id.Name, Room: id.Room, Role: id.Role, Slot: id.Slot}
 }
 
 // Room is the place of a class. All methods may be called from any goroutine.
