@@ -29,6 +29,7 @@ const envPrefix = "LECTERN_"
 // Config is the whole configuration. The keys are documented in Default.
 type Config struct {
 	AdminKey        string        `koanf:"admin_key"`
+	Auth            Auth          `koanf:"auth"`
 	Data            Data          `koanf:"data"`
 	HTTP            HTTP          `koanf:"http"`
 	TLS             TLS           `koanf:"tls"`
@@ -152,6 +153,7 @@ func decoder(c *Config) *mapstructure.DecoderConfig {
 		Result:           c,
 		TagName:          "koanf",
 		WeaklyTypedInput: true,
+		ErrorUnused:      true, // within lists, which unknownKeys does not look into
 		DecodeHook: mapstructure.ComposeDecodeHookFunc(
 			mapstructure.StringToTimeDurationHookFunc(),
 			mapstructure.StringToWeakSliceHookFunc(","),

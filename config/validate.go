@@ -24,6 +24,7 @@ func (c Config) validate() error {
 		bad("data.dir", "is empty")
 	}
 	c.validateAddrs(bad)
+	c.Auth.validate(bad)
 	c.WebRTC.validate(bad)
 	c.validateHTTP(bad)
 	c.validateTLS(bad)
