@@ -11,7 +11,6 @@ import (
 const (
 	mediaStreamID = "lectern" // a=msid: all tracks belong to one MediaStream
 	cname         = "lectern"
-	iceOptions    = "ice2" // RFC 8445; no trickle from our side
 	sctpPort      = 5000
 )
 
@@ -24,7 +23,8 @@ func (w *sdpWriter) line(format string, args ...any) {
 }
 
 // writeAnswer writes the answer: every m-line of the offer in its order, all
-// bundled on the first, no candidates to follow (RFC 9725, section 4.2).
+// bundled on the tagged one, no candidates to follow (RFC 9725, section 4.2).
+// The attribute bundle-only is of offers alone (RFC 9143, section 7.3).
 func (s *Session) writeAnswer(local credentials, view *hostView) []byte {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails
@@ -36,7 +36,7 @@ func (s *Session) writeAnswer(local credentials, view *hostView) []byte {
 	s.writeICEOptions(w)
 	w.line("a=group:BUNDLE%s", s.mids())
 	w.line("a=msid-semantic:WMS *")
-	for i, sec := range s.offer.sections {
+	for _, sec := range s.offer.sections {
 		if sec.kind == application {
 			w.line("m=application 9 %s webrtc-datachannel", sec.proto)
 		} else {
@@ -48,7 +48,7 @@ func (s *Session) writeAnswer(local credentials, view *hostView) []byte {
 		w.line("a=ice-pwd:%s", local.pwd)
 		w.line("a=fingerprint:sha-256 %s", s.e.certSum)
 		w.line("a=setup:passive")
-		if i == 0 {
+		if sec == s.offer.tagged() {
 			s.writeCandidates(w, view)
 		}
 		if sec.kind == application {
@@ -65,7 +65,13 @@ func (s *Session) writeICEOptions(w *sdpWriter) {
 	if s.e.cfg.ICELite {
 		w.line("a=ice-lite")
 	}
-	w.line("a=ice-options:%s", iceOptions)
+	// ice2 is RFC 8445. A peer that speaks of trickle is told that its candidates
+	// may come later; ours are all in the answer.
+	if s.offer.trickle {
+		w.line("a=ice-options:trickle ice2")
+	} else {
+		w.line("a=ice-options:ice2")
+	}
 }
 
 func (s *Session) writeCandidates(w *sdpWriter, view *hostView) {
@@ -83,7 +89,7 @@ func (s *Session) writeCandidates(w *sdpWriter, view *hostView) {
 
 func (s *Session) mids() string {
 	var b strings.Builder
-	for _, sec := range s.offer.sections {
+	for _, sec := range s.offer.bundle {
 		b.WriteString(" " + sec.mid)
 	}
 	return b.String()
@@ -109,14 +115,16 @@ func (s *Session) writeMedia(w *sdpWriter, sec *section) {
 	}
 	w.line("a=rtcp-mux")
 	w.line("a=rtcp-mux-only")
-	w.line("a=rtcp-rsize")
+	if sec.usesRsize {
+		w.line("a=rtcp-rsize")
+	}
 	if sec.usesTWCC() {
 		w.line("a=extmap:%d %s", sec.twcc, twccURI)
 	}
 	for _, c := range sec.codecs {
 		w.line("a=rtpmap:%d %s", c.PayloadType, c.rtpmap)
-		if c.FMTP != "" {
-			w.line("a=fmtp:%d %s", c.PayloadType, c.FMTP)
+		if c.fmtp != "" {
+			w.line("a=fmtp:%d %s", c.PayloadType, c.fmtp)
 		}
 		for _, f := range c.feedback {
 			if f != "transport-cc" || sec.usesTWCC() {

@@ -102,17 +102,19 @@ func TestData_BufferIsBounded(t *testing.T) {
 		<-block
 	})
 	chunk := make([]byte, 64<<10)
-	full := false
-	waitFor(t, "a full buffer", func() bool {
+	// The peer takes in more than a megabyte before it stops.
+	full := 0
+	waitFor(t, "a buffer that stays full", func() bool {
+		full++
 		for range 16 {
-			if err := ours.WriteBinary(chunk); err != nil {
-				if !errors.Is(err, rtc.ErrBufferFull) {
-					t.Fatalf("WriteBinary: %v", err)
-				}
-				full = true
+			err := ours.WriteBinary(chunk)
+			if err == nil {
+				full = 0
+			} else if !errors.Is(err, rtc.ErrBufferFull) {
+				t.Fatalf("WriteBinary: %v", err)
 			}
 		}
-		return full
+		return full > 20
 	})
 	if got := ours.BufferedAmount(); got > 1<<20 {
 		t.Errorf("got %d bytes waiting, want at most 1 MiB", got)

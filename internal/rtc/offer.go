@@ -1,29 +1,21 @@
 package rtc
 
 import (
-	"bytes"
-	"crypto"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/pion/sdp/v3"
 )
 
-// Bounds of what a peer may say. Browsers send 5 to 10 KiB, 3 m-lines and a
-// dozen candidates.
 const (
-	maxSDPBytes      = 128 << 10
-	maxSections      = 8
 	maxCandidates    = 32
 	maxDeclaredSSRCs = 32 // per m-line
-	maxTokenBytes    = 256
 )
 
 // OfferError says why an offer or an ICE fragment cannot be served. Code is
-// stable and for machines, Message is for people; neither holds secrets.
+// stable and for machines, Message is for people; neither holds secrets. Codes
+// that begin with malformed_ or bad_ are violations of a text, the others are
+// offers that are sound but not for us.
 type OfferError struct {
 	Code    string
 	Message string
@@ -34,18 +26,24 @@ func (e *OfferError) Error() string { return "rtc: " + e.Code + ": " + e.Message
 
 // The codes of OfferError.
 const (
-	CodeMalformedSDP     = "malformed_sdp"
+	CodeMalformedSDP   = "malformed_sdp"   // not a session description
+	CodeBadICE         = "bad_ice"         // ice-ufrag or ice-pwd missing or malformed
+	CodeBadFingerprint = "bad_fingerprint" // missing, malformed, too weak or contradictory
+	CodeBadSetup       = "bad_setup"       // neither actpass nor active
+	CodeBadBundle      = "bad_bundle"      // mid or BUNDLE group malformed or contradictory
+	CodeBadFormat      = "bad_format"      // payload type, rtpmap or fmtp malformed
+	CodeBadFragment    = "bad_fragment"    // not an ICE fragment, or not one for a restart
+
 	CodeWrongDirection   = "wrong_direction"
-	CodeBadICE           = "bad_ice"
-	CodeBadFingerprint   = "bad_fingerprint"
-	CodeBadSetup         = "bad_setup"
-	CodeTooManyTracks    = "too_many_tracks"
+	CodeTooManyTracks    = "too_many_tracks"  // of one kind
+	CodeTooManyStreams   = "too_many_streams" // more than one MediaStream
 	CodeNoMedia          = "no_media"
 	CodeNoUsableCodec    = "no_usable_codec"
-	CodeNoBundle         = "no_bundle"
+	CodeNoBundle         = "no_bundle" // an m-line outside of the BUNDLE group
 	CodeNoRTCPMux        = "no_rtcp_mux"
-	CodeUnsupportedMedia = "unsupported_media"
-	CodeBadFragment      = "bad_fragment"
+	CodeUnsupportedMedia = "unsupported_media" // kind, transport or a disabled m-line
+	CodeUnsupportedICE   = "unsupported_ice"   // both sides are ICE-lite
+	CodeUnknownUfrag     = "unknown_ufrag"     // candidates of another ICE session
 )
 
 func refuse(code, format string, args ...any) *OfferError {
@@ -56,10 +54,13 @@ func refuse(code, format string, args ...any) *OfferError {
 type Offer struct {
 	dir          Direction
 	sections     []*section
+	bundle       []*section // in the order of the group; the first one is tagged
 	ice          credentials
+	ufrags       []string // of all sections
 	fingerprints []fingerprint
 	candidates   []string // values of a=candidate
 	lite         bool     // the peer is an ICE-lite agent
+	trickle      bool     // the peer speaks of trickle ICE
 }
 
 // section is one m-line.
@@ -71,9 +72,12 @@ type section struct {
 	twcc    int               // id of the transport-wide sequence number extension, 0: none
 	ssrcs   []uint32          // that the peer declares
 	rtxOf   map[uint32]uint32 // SSRC of repairs -> SSRC of the media (a=ssrc-group:FID)
-	usesMux bool
+	streams []string          // ids of the MediaStreams it belongs to
 
-	maxMessage int // bytes the peer takes on a data channel; 0: any
+	usesMux    bool
+	usesRsize  bool
+	bundleOnly bool // there is no port but that of the bundle
+	maxMessage int  // bytes the peer takes on a data channel; 0: any
 }
 
 const application = "application"
@@ -82,6 +86,7 @@ const application = "application"
 type offeredCodec struct {
 	Codec
 	rtpmap   string   // encoding of the offer, its spelling kept
+	fmtp     string   // of the answer
 	feedback []string // a=rtcp-fb values
 }
 
@@ -120,50 +125,30 @@ func (o *Offer) section(kind string) *section {
 
 // ParseOffer reads and validates an offer. Whatever is wrong with it comes back
 // as an *OfferError. It never panics.
+//
+// It is strict where a lenient answer would leave a peer without picture, and
+// takes everything that the texts ask to pass over: unknown attributes, header
+// extensions, simulcast (the answer is without it), codecs and feedback.
 func ParseOffer(raw []byte, dir Direction) (*Offer, error) {
-	if len(raw) > maxSDPBytes {
-		return nil, refuse(CodeMalformedSDP, "the offer has more than %d bytes", maxSDPBytes)
-	}
-	var d sdp.SessionDescription
-	if err := d.Unmarshal(endLine(raw)); err != nil || len(raw) == 0 {
-		return nil, refuse(CodeMalformedSDP, "the offer is not valid SDP")
+	d, bad := readSDP(raw)
+	if bad != nil {
+		return nil, bad
 	}
 	o := &Offer{dir: dir}
 	// In the order in which a sensible client would want to hear of it.
-	for _, step := range []func(*sdp.SessionDescription) *OfferError{
-		o.readSections, o.checkMedia, o.readTransport, o.checkBundle,
+	for _, step := range []func(*description) *OfferError{
+		o.readSections, o.checkMedia, o.checkStreams, o.readBundle, o.readTransport, o.checkPayloadTypes,
 	} {
-		if err := step(&d); err != nil {
+		if err := step(d); err != nil {
 			return nil, err
 		}
 	}
 	return o, nil
 }
 
-// endLine ends the last line of raw, if it is not: scripts that read an offer
-// from a file or trim it send none, and the parser wants one.
-func endLine(raw []byte) []byte {
-	if bytes.HasSuffix(raw, []byte("\n")) {
-		return raw
-	}
-	return append(slices.Clip(raw), "\r\n"...)
-}
-
-// attribute looks a up in the m-line and then in the session.
-func attribute(d *sdp.SessionDescription, m *sdp.MediaDescription, key string) (string, bool) {
-	if v, ok := m.Attribute(key); ok {
-		return v, true
-	}
-	return d.Attribute(key)
-}
-
-func (o *Offer) readSections(d *sdp.SessionDescription) *OfferError {
-	if len(d.MediaDescriptions) > maxSections {
-		return refuse(CodeTooManyTracks, "more than %d m-lines", maxSections)
-	}
-	for _, m := range d.MediaDescriptions {
-		mid, _ := m.Attribute("mid")
-		s := &section{kind: m.MediaName.Media, mid: mid, proto: strings.Join(m.MediaName.Protos, "/")}
+func (o *Offer) readSections(d *description) *OfferError {
+	for _, m := range d.media {
+		s := &section{kind: m.kind, proto: m.proto}
 		if err := s.check(m); err != nil {
 			return err
 		}
@@ -178,9 +163,12 @@ func (o *Offer) readSections(d *sdp.SessionDescription) *OfferError {
 		if err := checkDirection(d, m, o.dir); err != nil {
 			return err
 		}
-		_, s.usesMux = m.Attribute("rtcp-mux")
-		s.readCodecs(m, o.dir)
+		s.usesMux, s.usesRsize = m.attrs.has("rtcp-mux"), m.attrs.has("rtcp-rsize")
+		if err := s.readCodecs(m, o.dir); err != nil {
+			return err
+		}
 		s.readSSRCs(m)
+		s.readStreams(m)
 		if len(s.codecs) == 0 {
 			return refuse(CodeNoUsableCodec, "no codec of the %s m-line is supported", s.kind)
 		}
@@ -189,19 +177,19 @@ func (o *Offer) readSections(d *sdp.SessionDescription) *OfferError {
 }
 
 // check refuses m-lines that cannot be served at all: parts of an offer are not
-// served (RFC 9725, section 4.2).
-func (s *section) check(m *sdp.MediaDescription) *OfferError {
-	_, bundleOnly := m.Attribute("bundle-only")
-	if m.MediaName.Port.Value == 0 && !bundleOnly {
+// served (RFC 9725, section 4.4.3).
+func (s *section) check(m *mediaLines) *OfferError {
+	s.bundleOnly = m.port == 0 && m.attrs.has("bundle-only")
+	if m.port == 0 && !s.bundleOnly {
 		return refuse(CodeUnsupportedMedia, "an m-line is disabled (port 0)")
 	}
 	switch s.kind {
 	case Audio, Video:
-		if !strings.HasSuffix(s.proto, "TLS/RTP/SAVPF") && !strings.HasSuffix(s.proto, "TLS/RTP/SAVP") {
+		if !isDTLSSRTP(s.proto) {
 			return refuse(CodeUnsupportedMedia, "%s does not use DTLS-SRTP", s.kind)
 		}
 	case application:
-		if !strings.HasSuffix(s.proto, "/DTLS/SCTP") || !slices.Contains(m.MediaName.Formats, "webrtc-datachannel") {
+		if s.proto != "UDP/DTLS/SCTP" && s.proto != "TCP/DTLS/SCTP" || !slices.Contains(m.formats, "webrtc-datachannel") {
 			return refuse(CodeUnsupportedMedia, "the application m-line is not a data channel")
 		}
 	default:
@@ -210,170 +198,110 @@ func (s *section) check(m *sdp.MediaDescription) *OfferError {
 	return nil
 }
 
-func checkDirection(d *sdp.SessionDescription, m *sdp.MediaDescription, dir Direction) *OfferError {
-	has := func(key string) bool { _, ok := m.Attribute(key); return ok }
-	if !has("sendrecv") && !has("sendonly") && !has("recvonly") && !has("inactive") {
-		has = func(key string) bool { _, ok := d.Attribute(key); return ok }
+// isDTLSSRTP also takes the names without TLS, which old clients use and a
+// fingerprint makes clear (RFC 8829, section 5.1.2).
+func isDTLSSRTP(proto string) bool {
+	for _, transport := range []string{"UDP/TLS/", "TCP/TLS/", "TCP/DTLS/", "UDP/DTLS/", ""} {
+		if profile, ok := strings.CutPrefix(proto, transport); ok && (profile == "RTP/SAVPF" || profile == "RTP/SAVP") {
+			return true
+		}
 	}
-	if has("inactive") {
-		return refuse(CodeWrongDirection, "the %s m-line is inactive", m.MediaName.Media)
+	return false
+}
+
+// checkDirection wants media to go the way it is meant to go.
+func checkDirection(d *description, m *mediaLines, dir Direction) *OfferError {
+	found := m.attrs.directions()
+	if len(found) == 0 {
+		found = d.attrs.directions()
 	}
-	if dir == Publish && has("recvonly") {
+	switch {
+	case len(found) == 0: // sendrecv
+	case len(found) > 1:
+		return refuse(CodeMalformedSDP, "the %s m-line has two directions", m.kind)
+	case found[0] == "inactive":
+		return refuse(CodeWrongDirection, "the %s m-line is inactive", m.kind)
+	case dir == Publish && found[0] == "recvonly":
 		return refuse(CodeWrongDirection, "a publisher must offer to send, not recvonly")
-	}
-	if dir == View && has("sendonly") {
+	case dir == View && found[0] == "sendonly":
 		return refuse(CodeWrongDirection, "a viewer must offer to receive, not sendonly")
 	}
 	return nil
 }
 
-func (o *Offer) checkMedia(*sdp.SessionDescription) *OfferError {
-	if o.dir != Probe && o.section(Audio) == nil && o.section(Video) == nil {
-		return refuse(CodeNoMedia, "the offer has neither audio nor video")
-	}
-	return nil
-}
-
-// readTransport reads what all m-lines share. With BUNDLE the first m-line
-// counts, but nonsense in another one is refused too.
-func (o *Offer) readTransport(d *sdp.SessionDescription) *OfferError {
-	for i, m := range d.MediaDescriptions {
-		ufrag, _ := attribute(d, m, "ice-ufrag")
-		pwd, _ := attribute(d, m, "ice-pwd")
-		if c := (credentials{ufrag, pwd}); i == 0 || c != (credentials{}) {
-			if err := c.check(); err != nil {
-				return err
-			}
-			if i == 0 {
-				o.ice = c
-			}
-		}
-		fps, err := readFingerprints(d, m)
-		if err == nil && i == 0 && len(fps) == 0 {
-			err = refuse(CodeBadFingerprint, "the offer has no certificate fingerprint of SHA-256, SHA-384 or SHA-512")
-		}
-		if err != nil {
-			return err
-		}
-		if i == 0 {
-			o.fingerprints = fps
-		}
-		if setup, ok := attribute(d, m, "setup"); ok && setup != "actpass" && setup != "active" {
-			return refuse(CodeBadSetup, "setup must be actpass or active")
-		}
-		for _, a := range m.Attributes {
-			if a.Key == "candidate" && len(o.candidates) < maxCandidates {
-				o.candidates = append(o.candidates, a.Value)
-			}
-		}
-	}
-	return nil
-}
-
-// check applies the bounds of RFC 8839, section 5.4.
-func (c credentials) check() *OfferError {
-	if len(c.ufrag) < 4 || len(c.ufrag) > maxTokenBytes || !isICEChars(c.ufrag) {
-		return refuse(CodeBadICE, "ice-ufrag is missing or malformed: it has 4 to 256 characters")
-	}
-	if len(c.pwd) < 22 || len(c.pwd) > maxTokenBytes || !isICEChars(c.pwd) {
-		return refuse(CodeBadICE, "ice-pwd is missing or malformed: it has 22 to 256 characters")
-	}
-	return nil
-}
-
-// isICEChars also lets '-', '_' and '=' pass, which some clients use.
-func isICEChars(s string) bool {
-	for _, r := range s {
-		ok := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("+/-_=", r)
-		if !ok {
-			return false
-		}
-	}
-	return true
-}
-
-// fingerprint is a hash of the peer's certificate (RFC 8122, section 5).
-type fingerprint struct {
-	hash crypto.Hash
-	sum  []byte
-}
-
-// readFingerprints returns the strong ones. Weak ones are passed over: a peer may
-// name several, and one must be strong.
-func readFingerprints(d *sdp.SessionDescription, m *sdp.MediaDescription) ([]fingerprint, *OfferError) {
-	values := valuesOf(m.Attributes, "fingerprint")
-	if len(values) == 0 {
-		values = valuesOf(d.Attributes, "fingerprint")
-	}
-	var out []fingerprint
-	for _, v := range values {
-		name, text, _ := strings.Cut(strings.TrimSpace(v), " ")
-		hash := map[string]crypto.Hash{"sha-256": crypto.SHA256, "sha-384": crypto.SHA384, "sha-512": crypto.SHA512}[strings.ToLower(name)]
-		if hash == 0 {
-			continue
-		}
-		sum, err := hex.DecodeString(strings.ReplaceAll(text, ":", ""))
-		if err != nil || len(sum) != hash.Size() || len(text) != 3*len(sum)-1 {
-			return nil, refuse(CodeBadFingerprint, "the fingerprint is malformed")
-		}
-		out = append(out, fingerprint{hash, sum})
-	}
-	if len(values) > 0 && len(out) == 0 {
-		return nil, refuse(CodeBadFingerprint, "no fingerprint uses SHA-256, SHA-384 or SHA-512")
-	}
-	return out, nil
-}
-
-// matches says whether der is the certificate.
-func (f fingerprint) matches(der []byte) bool {
-	h := f.hash.New()
-	h.Write(der)
-	return bytes.Equal(h.Sum(nil), f.sum)
-}
-
-func valuesOf(attrs []sdp.Attribute, key string) []string {
+// directions returns those that as names, each once.
+func (as attributes) directions() []string {
 	var out []string
-	for _, a := range attrs {
-		if a.Key == key {
-			out = append(out, a.Value)
+	for _, key := range []string{"sendrecv", "sendonly", "recvonly", "inactive"} {
+		if as.has(key) {
+			out = append(out, key)
 		}
 	}
 	return out
 }
 
-// checkBundle wants all m-lines on one transport (RFC 9725, section 4.4.1).
-func (o *Offer) checkBundle(d *sdp.SessionDescription) *OfferError {
-	var bundled []string
-	for _, v := range valuesOf(d.Attributes, "group") {
-		if f := strings.Fields(v); len(f) > 0 && f[0] == "BUNDLE" {
-			bundled = f[1:]
-			break
+func (o *Offer) checkMedia(*description) *OfferError {
+	media := o.section(Audio) != nil || o.section(Video) != nil
+	switch {
+	case o.dir == Probe && media:
+		return refuse(CodeUnsupportedMedia, "a path test has a data channel only")
+	case o.dir == Probe && !o.HasData():
+		return refuse(CodeNoMedia, "the offer has no data channel")
+	case o.dir != Probe && !media:
+		return refuse(CodeNoMedia, "the offer has neither audio nor video")
+	}
+	return nil
+}
+
+// checkStreams wants one MediaStream (RFC 9725, section 4.4.2). Peers that name
+// none have one.
+func (o *Offer) checkStreams(*description) *OfferError {
+	if o.dir != Publish {
+		return nil
+	}
+	first := ""
+	for _, s := range o.sections {
+		for _, id := range s.streams {
+			if first == "" {
+				first = id
+			}
+			if id != first {
+				return refuse(CodeTooManyStreams, "the tracks belong to more than one MediaStream (msid)")
+			}
 		}
 	}
-	seen := map[string]bool{}
+	return nil
+}
+
+// checkPayloadTypes: in a bundle a payload type tells which m-line a packet is
+// for (RFC 9143, section 9.2).
+func (o *Offer) checkPayloadTypes(*description) *OfferError {
+	used := map[uint8]bool{}
 	for _, s := range o.sections {
-		if s.mid == "" || len(s.mid) > maxTokenBytes || seen[s.mid] || !slices.Contains(bundled, s.mid) {
-			return refuse(CodeNoBundle, "the %s m-line is not in the BUNDLE group", s.kind)
-		}
-		seen[s.mid] = true
-		if s.kind != application && !s.usesMux {
-			return refuse(CodeNoRTCPMux, "the %s m-line lacks rtcp-mux", s.kind)
+		for _, c := range s.codecs {
+			if used[c.PayloadType] || c.RTXPayloadType != 0 && used[c.RTXPayloadType] {
+				return refuse(CodeBadFormat, "a payload type stands for two codecs")
+			}
+			used[c.PayloadType] = true
+			if c.RTXPayloadType != 0 {
+				used[c.RTXPayloadType] = true
+			}
 		}
 	}
 	return nil
 }
 
 // readSSRCs notes the sources that the peer declares (RFC 5576). Peers need not.
-func (s *section) readSSRCs(m *sdp.MediaDescription) {
+func (s *section) readSSRCs(m *mediaLines) {
 	s.rtxOf = map[uint32]uint32{}
-	for _, v := range valuesOf(m.Attributes, "ssrc") {
+	for _, v := range m.attrs.all("ssrc") {
 		id, _, _ := strings.Cut(v, " ")
 		n, err := strconv.ParseUint(id, 10, 32)
 		if err == nil && len(s.ssrcs) < maxDeclaredSSRCs && !slices.Contains(s.ssrcs, uint32(n)) {
 			s.ssrcs = append(s.ssrcs, uint32(n))
 		}
 	}
-	for _, v := range valuesOf(m.Attributes, "ssrc-group") {
+	for _, v := range m.attrs.all("ssrc-group") {
 		f := strings.Fields(v)
 		if len(f) != 3 || f[0] != "FID" || len(s.rtxOf) >= maxDeclaredSSRCs {
 			continue
@@ -386,12 +314,31 @@ func (s *section) readSSRCs(m *sdp.MediaDescription) {
 	}
 }
 
+// readStreams notes the ids of MediaStreams (RFC 8830), or, where a=msid is
+// missing, those that GStreamer and others put with the sources.
+func (s *section) readStreams(m *mediaLines) {
+	values := m.attrs.all("msid")
+	if len(values) == 0 {
+		for _, v := range m.attrs.all("ssrc") {
+			if _, msid, ok := strings.Cut(v, " msid:"); ok {
+				values = append(values, msid)
+			}
+		}
+	}
+	for _, v := range values {
+		id, _, _ := strings.Cut(v, " ")
+		if id != "" && id != "-" && !slices.Contains(s.streams, id) { // "-": belongs to none
+			s.streams = append(s.streams, id)
+		}
+	}
+}
+
 // readMaxMessage returns a=max-message-size (RFC 8841, section 6.1), 0 for no
 // limit.
-func readMaxMessage(m *sdp.MediaDescription) int {
+func readMaxMessage(m *mediaLines) int {
 	const unless = 64 << 10
-	v, ok := m.Attribute("max-message-size")
-	n, err := strconv.ParseUint(strings.TrimSpace(v), 10, 31)
+	v, ok := m.attrs.get("max-message-size")
+	n, err := strconv.ParseUint(v, 10, 31)
 	if !ok || err != nil {
 		return unless
 	}

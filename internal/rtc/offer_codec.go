@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/pion/sdp/v3"
 )
 
 // twccURI names the transport-wide sequence number extension
@@ -22,8 +20,11 @@ type format struct {
 
 // readCodecs picks one payload type for each codec that we carry, in the order
 // of the offer.
-func (s *section) readCodecs(m *sdp.MediaDescription, dir Direction) {
-	formats := readFormats(m)
+func (s *section) readCodecs(m *mediaLines, dir Direction) *OfferError {
+	formats, err := readFormats(m)
+	if err != nil {
+		return err
+	}
 	best := map[string]int{} // MIME type -> rank of the chosen one
 	for _, f := range formats {
 		c, rank, ok := f.codec(s.kind, dir)
@@ -35,7 +36,10 @@ func (s *section) readCodecs(m *sdp.MediaDescription, dir Direction) {
 			continue
 		}
 		best[c.MimeType] = rank
-		oc := offeredCodec{Codec: c, rtpmap: f.rtpmap, feedback: readFeedback(m, f.pt, dir)}
+		oc := offeredCodec{Codec: c, rtpmap: f.rtpmap, fmtp: c.FMTP, feedback: readFeedback(m, f.pt, dir)}
+		if c.MimeType == "video/H264" {
+			oc.fmtp = h264FMTP(f.params)
+		}
 		if i := slices.IndexFunc(s.codecs, func(o offeredCodec) bool { return o.MimeType == c.MimeType }); i >= 0 {
 			s.codecs[i] = oc
 		} else {
@@ -48,30 +52,68 @@ func (s *section) readCodecs(m *sdp.MediaDescription, dir Direction) {
 	if dir == Publish {
 		s.twcc = extensionID(m, twccURI)
 	}
+	return nil
 }
 
-// readFormats returns the dynamic formats of the m-line in its order.
-func readFormats(m *sdp.MediaDescription) []format {
-	rtpmaps, fmtps := map[string]string{}, map[string]string{}
-	for _, a := range m.Attributes {
-		pt, v, _ := strings.Cut(a.Value, " ")
-		switch a.Key {
-		case "rtpmap":
-			rtpmaps[pt] = strings.TrimSpace(v)
-		case "fmtp":
-			fmtps[pt] = strings.TrimSpace(v)
-		}
+// readFormats returns the formats of the m-line that have a name, in its order.
+func readFormats(m *mediaLines) ([]format, *OfferError) {
+	rtpmaps, err := readMaps(m, "rtpmap", isEncoding)
+	if err != nil {
+		return nil, err
 	}
+	fmtps, err := readMaps(m, "fmtp", isPrintable)
+	if err != nil {
+		return nil, err
+	}
+	seen := map[uint64]bool{}
 	var out []format
-	for _, name := range m.MediaName.Formats {
+	for _, name := range m.formats {
 		pt, err := strconv.ParseUint(name, 10, 7)
+		if err != nil || seen[pt] {
+			return nil, refuse(CodeBadFormat, "the payload types of the %s m-line must be different numbers up to 127", m.kind)
+		}
+		seen[pt] = true
 		// 64 to 95 would be taken for RTCP (RFC 5761, section 4).
-		if err != nil || pt >= 64 && pt <= 95 || rtpmaps[name] == "" {
+		if pt >= 64 && pt <= 95 || rtpmaps[pt] == "" {
 			continue
 		}
-		out = append(out, format{pt: uint8(pt), rtpmap: rtpmaps[name], fmtp: fmtps[name], params: readParams(fmtps[name])})
+		out = append(out, format{pt: uint8(pt), rtpmap: rtpmaps[pt], fmtp: fmtps[pt], params: readParams(fmtps[pt])})
 	}
-	return out
+	return out, nil
+}
+
+// readMaps reads the a-lines that describe a payload type (RFC 8866, sections 6.6
+// and 6.15): at most one for each.
+func readMaps(m *mediaLines, key string, ok func(string) bool) (map[uint64]string, *OfferError) {
+	out := map[uint64]string{}
+	for _, v := range m.attrs.all(key) {
+		number, text, _ := strings.Cut(v, " ")
+		text = strings.TrimSpace(text)
+		pt, err := strconv.ParseUint(number, 10, 7)
+		if err != nil || !ok(text) {
+			return nil, refuse(CodeBadFormat, "an a=%s of the %s m-line is malformed", key, m.kind)
+		}
+		if old := out[pt]; old != "" && old != text {
+			return nil, refuse(CodeBadFormat, "payload type %d of the %s m-line has two meanings", pt, m.kind)
+		}
+		out[pt] = text
+	}
+	return out, nil
+}
+
+// isEncoding: a name, a clock rate and perhaps channels, as "opus/48000/2".
+func isEncoding(s string) bool {
+	f := strings.Split(s, "/")
+	if len(f) < 2 || len(f) > 3 || !isToken(f[0]) {
+		return false
+	}
+	rate, err := strconv.ParseUint(f[1], 10, 32)
+	return err == nil && rate > 0 && (len(f) == 2 || isToken(f[2]))
+}
+
+// isPrintable: what we would repeat in an answer.
+func isPrintable(s string) bool {
+	return s != "" && strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) < 0
 }
 
 func readParams(fmtp string) map[string]string {
@@ -116,16 +158,31 @@ func opusFMTP(offered map[string]string) string {
 	return "minptime=10;useinbandfec=1"
 }
 
+// h264FMTP repeats what both sides must agree on (RFC 6184, section 8.2.2), and
+// not what the peer says of its own stream or decoder.
+func h264FMTP(offered map[string]string) string {
+	var out []string
+	for _, key := range []string{"level-asymmetry-allowed", "packetization-mode", "profile-level-id"} {
+		if v := offered[key]; v != "" {
+			out = append(out, key+"="+v)
+		}
+	}
+	return strings.Join(out, ";")
+}
+
 // h264Rank prefers constrained baseline with packetization-mode 1, which every
 // browser has, and refuses what decoders of viewers and players lack: 4:2:2,
 // 4:4:4, extended and interleaved. Publishers may use packetization-mode 0: its
-// packets are a subset; viewers get aggregated and fragmented units, so not.
+// packets are a subset; viewers get aggregated and fragmented units, so not. One
+// who names no mode (GStreamer) can take them nevertheless.
 func h264Rank(params map[string]string, dir Direction) int {
 	const modePenalty = 8
 	rank := 0
 	switch params["packetization-mode"] {
 	case "1":
-	case "", "0":
+	case "":
+		rank = modePenalty
+	case "0":
 		if dir == View {
 			return -1
 		}
@@ -133,7 +190,13 @@ func h264Rank(params map[string]string, dir Direction) int {
 	default:
 		return -1
 	}
+	if v := params["level-asymmetry-allowed"]; v != "" && v != "0" && v != "1" {
+		return -1
+	}
 	profile := strings.ToLower(params["profile-level-id"])
+	if _, err := strconv.ParseUint(profile, 16, 24); profile != "" && (err != nil || len(profile) != 6) {
+		return -1
+	}
 	switch {
 	case strings.HasPrefix(profile, "42e0"):
 	case strings.HasPrefix(profile, "42"), profile == "":
@@ -159,9 +222,9 @@ func rtxFor(formats []format, c Codec) uint8 {
 }
 
 // readFeedback returns the offered kinds of feedback that we use.
-func readFeedback(m *sdp.MediaDescription, pt uint8, dir Direction) []string {
+func readFeedback(m *mediaLines, pt uint8, dir Direction) []string {
 	var out []string
-	for _, v := range valuesOf(m.Attributes, "rtcp-fb") {
+	for _, v := range m.attrs.all("rtcp-fb") {
 		target, kind, _ := strings.Cut(v, " ")
 		kind = strings.TrimSpace(kind)
 		if target != "*" && target != strconv.Itoa(int(pt)) || slices.Contains(out, kind) {
@@ -182,8 +245,8 @@ func readFeedback(m *sdp.MediaDescription, pt uint8, dir Direction) []string {
 
 // extensionID returns the id of a header extension (RFC 8285, section 5), 0 if
 // it is not offered.
-func extensionID(m *sdp.MediaDescription, uri string) int {
-	for _, v := range valuesOf(m.Attributes, "extmap") {
+func extensionID(m *mediaLines, uri string) int {
+	for _, v := range m.attrs.all("extmap") {
 		f := strings.Fields(v)
 		if len(f) < 2 || f[1] != uri {
 			continue

@@ -116,7 +116,7 @@ func (s *Session) Restart(frag []byte) (answerFrag []byte, etag string, err erro
 // writeFragment writes our side of a restart, in the shape that the peer's
 // fragments have: one m-line, that of the bundle.
 func (s *Session) writeFragment(local credentials, view *hostView) []byte {
-	first := s.offer.sections[0]
+	first := s.offer.tagged()
 	w := &sdpWriter{}
 	s.writeICEOptions(w)
 	w.line("a=group:BUNDLE%s", s.mids())

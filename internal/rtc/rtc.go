@@ -133,7 +133,7 @@ type Codec struct {
 	MimeType       string
 	ClockRate      uint32 // Hz
 	Channels       uint16 // of audio, else 0
-	FMTP           string // as in the answer; "" if none
+	FMTP           string // of audio as in the answer, of video as in the offer; "" if none
 	PayloadType    uint8
 	RTXPayloadType uint8 // of repairs (RFC 4588); 0 if not negotiated
 }

@@ -94,7 +94,8 @@ const consentEvery = 2 * time.Second
 
 // NewSession answers the offer and starts the session: ICE, DTLS and SCTP go on
 // in the background until the session ends. The error is ErrClosed if the
-// endpoint is closed, and ErrNoPath if it has none of cfg.Paths.
+// endpoint is closed, ErrNoPath if it has none of cfg.Paths, and an
+// *OfferError if the offer does not suit it.
 func (e *Endpoint) NewSession(cfg SessionConfig) (*Session, error) {
 	if cfg.Offer == nil {
 		return nil, errors.New("rtc: NewSession without an offer")
@@ -110,8 +111,11 @@ func (e *Endpoint) NewSession(cfg SessionConfig) (*Session, error) {
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.chooseSSRCs()
 	s.in.init(s)
-	if !s.usesUDP() && !s.usesTCP() {
+	switch {
+	case !s.usesUDP() && !s.usesTCP():
 		return nil, ErrNoPath
+	case s.offer.lite && e.cfg.ICELite:
+		return nil, refuse(CodeUnsupportedICE, "two ICE-lite agents cannot connect")
 	}
 	view, err := e.hosts.view()
 	if err != nil {
