@@ -9,6 +9,8 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -53,9 +55,19 @@ type Config struct {
 	// Origins are those whose pages may use the API, as
 	// https://portal.example.org. Empty: all. No leave for cookies is given.
 	Origins []string
-	// Proxies are addresses or networks of reverse proxies whose
-	// X-Forwarded-For is believed. Empty: none.
-	Proxies []string
+	// Proxies are networks of reverse proxies whose X-Forwarded-For, -Proto and
+	// -Host are believed. Empty: none.
+	Proxies []netip.Prefix
+	// HTTPSPort is where requests over plain HTTP are sent, unless PublicURL is
+	// an https address, which goes first. 0: they are answered as they come.
+	HTTPSPort int
+	// Plain wraps the handler of plain HTTP, for challenges of a certificate
+	// authority. Nil: nothing.
+	Plain func(http.Handler) http.Handler
+	// MaxConns bounds the connections of all listeners together,
+	// MaxConnsPerAddr those from one address (IPv6: one /64; proxies have no
+	// such bound), MaxSessionsPerAddr the sessions from one. 0: 8192, 4096, 2000.
+	MaxConns, MaxConnsPerAddr, MaxSessionsPerAddr int
 	// ICEServers are the STUN and TURN servers for a session, with credentials
 	// of its own; called for each POST, must not block. Nil: none.
 	ICEServers func(ICERequest) []ICEServer
@@ -80,7 +92,11 @@ type Server struct {
 
 	signalling *limiter // requests that make or change sessions
 	changes    *limiter // other requests that change something
-	guesses    *limiter // wrong credentials
+	requests   *limiter // all
+	guesses    *failures
+	passcodes  *throttle
+	addrs      *places // sessions by address
+	conns      *connections
 }
 
 // New returns a Server. The caller must Close it.
@@ -106,13 +122,17 @@ func New(cfg Config) (*Server, error) {
 	cfg.PublicURL = strings.TrimSuffix(cfg.PublicURL, "/")
 	s := &Server{
 		cfg: cfg, log: cfg.Log, now: cfg.Now,
-		sessions:   newRegistry(cfg.MaxSessions, cfg.Log, cfg.Now),
 		anyOrigin:  len(cfg.Origins) == 0,
 		origins:    make(map[string]bool),
 		signalling: newLimiter(signallingRate, signallingBurst, cfg.Now),
 		changes:    newLimiter(changesRate, changesBurst, cfg.Now),
-		guesses:    newLimiter(guessRate, guessBurst, cfg.Now),
+		requests:   newLimiter(requestRate, requestBurst, cfg.Now),
+		guesses:    newFailures(cfg.Now),
+		passcodes:  newThrottle(cfg.Now),
+		addrs:      newPlaces(orElse(cfg.MaxSessionsPerAddr, maxSessionsPerAddr)),
 	}
+	s.sessions = newRegistry(cfg.MaxSessions, s.addrs, cfg.Authority, cfg.Log, cfg.Now)
+	s.conns = newConnections(orElse(cfg.MaxConns, maxConns), orElse(cfg.MaxConnsPerAddr, maxConnsPerAddr), s.trusted)
 	for _, o := range cfg.Origins {
 		s.origins[strings.ToLower(strings.TrimSuffix(o, "/"))] = true
 	}
@@ -123,6 +143,14 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.engine = engine
 	return s, nil
+}
+
+// orElse is n, or otherwise if n is not set.
+func orElse(n, otherwise int) int {
+	if n <= 0 {
+		return otherwise
+	}
+	return n
 }
 
 // noPages is the front end of a server without one.

@@ -17,18 +17,32 @@ const (
 	codeNoToken = "unauthorised"  // send one
 	codeInvalid = "invalid_token" // this one was never good
 	codeExpired = "token_expired" // ask for a new one
+	codeRevoked = "token_revoked" // somebody took it back
+	codeNotYet  = "token_not_yet" // come back later
+	codeNoRight = "forbidden"     // of a 403: a good token for something else
+	realm       = `Bearer realm="lectern"`
+	invalid     = realm + `, error="invalid_token"`
 )
 
-// challenge is the WWW-Authenticate of a 401 (RFC 6750, section 3): an error
-// only when a credential was presented.
+// authorityRetry is when to ask again an authority that does not answer.
+const authorityRetry = 5 * time.Second
+
+// challenge is the WWW-Authenticate of a 401 or 403 (RFC 6750, section 3): an
+// error only when a credential was presented.
 func challenge(code string) string {
 	switch code {
 	case codeInvalid:
-		return `Bearer realm="lectern", error="invalid_token"`
+		return invalid
 	case codeExpired:
-		return `Bearer realm="lectern", error="invalid_token", error_description="expired"`
+		return invalid + `, error_description="expired"`
+	case codeRevoked:
+		return invalid + `, error_description="revoked"`
+	case codeNotYet:
+		return invalid + `, error_description="not valid yet"`
+	case codeNoRight:
+		return realm + `, error="insufficient_scope"`
 	default:
-		return `Bearer realm="lectern"`
+		return realm
 	}
 }
 
@@ -41,29 +55,59 @@ func credential(c *gin.Context) string {
 	return c.Query("token")
 }
 
-// claims verifies the credential of the request.
+// viaHTTP is the way of requests that are not signalling.
+const viaHTTP way = "http"
+
+// claims says who the request comes from. In an open room that may be somebody
+// without a credential: see access.Claims.Anonymous.
 func (s *Server) claims(c *gin.Context) (access.Claims, error) {
-	cred := credential(c)
-	if cred == "" {
-		return access.Claims{}, fail(http.StatusUnauthorized, codeNoToken, "A token is needed.")
+	return s.admit(c, c.Param("room"), viaHTTP)
+}
+
+// admit asks the authority about the credential of the request.
+func (s *Server) admit(c *gin.Context, room string, via way) (access.Claims, error) {
+	cred, addr := credential(c), remoteAddr(c)
+	if cred != "" {
+		if wait := s.guesses.waitWith(addr, cred); wait > 0 {
+			return access.Claims{}, failLater(http.StatusTooManyRequests, "rate_limited",
+				"Too many wrong tokens from this address.", wait)
+		}
 	}
-	addr := remoteAddr(c)
-	if s.guesses.spent(addr) {
-		return access.Claims{}, failLater(http.StatusTooManyRequests, "rate_limited",
-			"Too many wrong tokens from this address.", time.Second)
+	cl, err := s.cfg.Authority.Admit(c.Request.Context(), access.Attempt{
+		Credential: cred, Room: room, Way: string(via), Remote: addr,
+	})
+	if errors.Is(err, access.ErrInvalid) {
+		// Only these are counted as guesses: a class of pages whose invitation
+		// ran out must not lock out the teacher behind the same address.
+		s.guesses.failed(addr)
+	} else if err == nil && cred != "" {
+		s.guesses.passed(cred)
 	}
-	cl, err := s.cfg.Authority.Verify(cred)
+	return cl, authError(err)
+}
+
+// authError is the answer to a refused credential.
+func authError(err error) error {
 	switch {
 	case err == nil:
-		return cl, nil
+		return nil
+	case errors.Is(err, access.ErrMissing):
+		return fail(http.StatusUnauthorized, codeNoToken, "A token is needed.")
+	case errors.Is(err, access.ErrInvalid):
+		return fail(http.StatusUnauthorized, codeInvalid, "The token is not valid.")
 	case errors.Is(err, access.ErrExpired):
-		// Not counted as a guess: a class of pages whose invitation ran out
-		// must not lock out the teacher behind the same address.
-		return cl, fail(http.StatusUnauthorized, codeExpired, "The token has expired.")
-	default:
-		s.guesses.allow(addr)
-		return cl, fail(http.StatusUnauthorized, codeInvalid, "The token is not valid.")
+		return fail(http.StatusUnauthorized, codeExpired, "The token has expired.")
+	case errors.Is(err, access.ErrRevoked):
+		return fail(http.StatusUnauthorized, codeRevoked, "The token was taken back.")
+	case errors.Is(err, access.ErrNotYet):
+		return fail(http.StatusUnauthorized, codeNotYet, "The token is not valid yet.")
+	case errors.Is(err, access.ErrRoomClosed):
+		return fail(http.StatusForbidden, "room_closed", "The room is closed.")
+	case errors.Is(err, access.ErrUnavailable):
+		return failLater(http.StatusServiceUnavailable, "authority_unavailable",
+			"Whoever decides over this token does not answer.", authorityRetry)
 	}
+	return err
 }
 
 // right is a question to claims.
@@ -76,22 +120,31 @@ func (s *Server) authorise(c *gin.Context, may right) (access.Claims, error) {
 	if err != nil {
 		return cl, err
 	}
-	if !may(cl) {
-		return cl, fail(http.StatusForbidden, "forbidden", "This token does not give the right to do that.")
+	return cl, permit(cl, may)
+}
+
+// permit says whether cl has a right. Who came without a credential is asked for
+// one: it might give the right.
+func permit(cl access.Claims, may right) error {
+	switch {
+	case may(cl):
+		return nil
+	case cl.Anonymous:
+		return fail(http.StatusUnauthorized, codeNoToken, "A token is needed for that.")
 	}
-	return cl, nil
+	return fail(http.StatusForbidden, codeNoRight, sayForbidden)
 }
 
 func mayWatch(room string) right {
 	return func(cl access.Claims) bool { return cl.MayWatch(room) }
 }
 
-func mayPublish(room string) right {
-	return func(cl access.Claims) bool { return cl.MayPublish(room) }
-}
-
 func mayModerate(room string) right {
 	return func(cl access.Claims) bool { return cl.MayModerate(room) }
+}
+
+func mayLead(room string) right {
+	return func(cl access.Claims) bool { return cl.MayLead(room) }
 }
 
 func mayAdmin(cl access.Claims) bool { return cl.MayAdmin() }

@@ -31,6 +31,9 @@ const later = 10 * time.Second
 func knownErrors() []known {
 	return append(roomErrors(), []known{
 		{rtc.ErrClosed, errStopping()},
+		{access.ErrNotFound, fail(http.StatusNotFound, "not_found", sayNotHere)},
+		{access.ErrRoomClosed, errRoomClosed()},
+		{access.ErrTooMany, failLater(http.StatusServiceUnavailable, "too_many", "There are as many of these as there may be.", later)},
 		{access.ErrBadClaims, fail(http.StatusBadRequest, "bad_claims", "There can be no such token.")},
 		{storage.ErrNotFound, fail(http.StatusNotFound, "not_found", sayNotHere)},
 		{storage.ErrBadName, fail(http.StatusNotFound, "not_found", sayNotHere)},
@@ -61,6 +64,7 @@ func roomErrors() []known {
 		{room.ErrFull, failLater(http.StatusServiceUnavailable, "room_full", "The room holds as many people as it may.", later)},
 		{room.ErrTooMany, failLater(http.StatusServiceUnavailable, "too_many", "There are as many rooms or streams as there may be.", later)},
 		{room.ErrClosed, errStopping()},
+		{room.ErrFilesClosed, fail(http.StatusForbidden, "files_closed", "Students cannot share files in this room.")},
 		{room.ErrNoFiles, fail(http.StatusNotImplemented, "no_files", "This server does not share files.")},
 		{room.ErrBadFile, fail(http.StatusBadRequest, "bad_file", sayBadFile)},
 		{room.ErrFileNotFound, fail(http.StatusNotFound, "not_found", sayNotHere)},

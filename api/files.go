@@ -15,6 +15,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/lectern/lectern/room"
+	"github.com/lectern/lectern/room/access"
 	"github.com/lectern/lectern/storage"
 )
 
@@ -160,11 +161,11 @@ func extValue(s string) string {
 // it what the head of an upload on the file channel does. Sent again after it
 // was cut short, it goes on where it stood.
 func (s *Server) putFile(c *gin.Context) error {
-	name, err := s.roomFor(c, mayWatch)
+	name, cl, err := s.enterRoom(c, mayWatch)
 	if err != nil {
 		return err
 	}
-	cl, err := s.claims(c)
+	by, err := member(c, cl)
 	if err != nil {
 		return err
 	}
@@ -175,7 +176,7 @@ func (s *Server) putFile(c *gin.Context) error {
 	if err != nil {
 		return fmt.Errorf("entering room: %w", err)
 	}
-	up, err := r.BeginUpload(c.Request.Context(), identity(cl), room.FileHead{
+	up, err := r.BeginUpload(c.Request.Context(), by, room.FileHead{
 		ClientID: c.Param("id"), Name: c.Query("name"), Size: c.Request.ContentLength,
 		SHA256: c.Query("sha256"), MediaType: safeMedia(c.GetHeader("Content-Type")),
 	})
@@ -189,7 +190,7 @@ func (s *Server) putFile(c *gin.Context) error {
 			return err
 		}
 	}
-	if _, err := r.ShareFile(c.Request.Context(), identity(cl), info); err != nil {
+	if _, err := r.ShareFile(c.Request.Context(), by, info); err != nil {
 		return fmt.Errorf("announcing file: %w", err)
 	}
 	view := fileView{
@@ -199,6 +200,19 @@ func (s *Server) putFile(c *gin.Context) error {
 	c.Header("Location", view.URL)
 	c.JSON(http.StatusCreated, view)
 	return nil
+}
+
+// keyHeader bears the secret of a page that shares its token with others, as
+// hello does on the chat channel: a file then bears the same member id.
+const keyHeader = "Lectern-Key"
+
+// member is who asks, as the room knows them.
+func member(c *gin.Context, cl access.Claims) (room.Identity, error) {
+	secret := c.GetHeader(keyHeader)
+	if secret != "" && (len(secret) < room.MinPageKey || len(secret) > room.MaxPageKey) {
+		return room.Identity{}, fail(http.StatusBadRequest, "bad_key", keyHeader+" has 16 to 128 bytes.")
+	}
+	return identity(cl).Page(secret), nil
 }
 
 // receiveFile moves the body into an upload that may hold its beginning.

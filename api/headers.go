@@ -53,7 +53,9 @@ const maxETags = 16
 func parseIfMatch(lines []string) precondition {
 	p := precondition{missing: true}
 	for _, rest := range lines {
-		p.missing = false
+		if strings.Trim(rest, " \t,") != "" {
+			p.missing = false
+		}
 		for len(p.tags) < maxETags {
 			rest = strings.TrimLeft(rest, " \t,")
 			if rest == "" {
@@ -112,8 +114,8 @@ func (p precondition) matches(tag string) bool {
 // "wait", with or without a value.
 func prefersWait(lines []string) bool {
 	for _, line := range lines {
-		for pref := range strings.SplitSeq(line, ",") {
-			name, _, _ := strings.Cut(pref, ";")
+		for _, pref := range splitOutsideQuotes(line, ',') {
+			name := splitOutsideQuotes(pref, ';')[0]
 			name, _, _ = strings.Cut(name, "=")
 			if strings.EqualFold(strings.TrimSpace(name), "wait") {
 				return true
@@ -121,4 +123,23 @@ func prefersWait(lines []string) bool {
 		}
 	}
 	return false
+}
+
+// splitOutsideQuotes splits s at sep, but not within quoted strings (RFC 9110,
+// section 5.6.4). There is always one part at least.
+func splitOutsideQuotes(s string, sep byte) []string {
+	var parts []string
+	start, quoted := 0, false
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '"':
+			quoted = !quoted
+		case quoted && s[i] == '\\':
+			i++
+		case !quoted && s[i] == sep:
+			parts = append(parts, s[start:i])
+			start = i + 1
+		}
+	}
+	return append(parts, s[start:])
 }

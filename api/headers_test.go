@@ -58,7 +58,9 @@ func TestParseIfMatch(t *testing.T) {
 		{[]string{`"a"`, `"b"`}, false, false, []string{`"a"`, `"b"`}},
 		{[]string{`a`}, false, false, nil},
 		{[]string{`"open`}, false, false, nil},
-		{[]string{``}, false, false, nil},
+		{[]string{``}, true, false, nil},
+		{[]string{`, `}, true, false, nil},
+		{[]string{`W/"a"`}, false, false, nil},
 		{[]string{`W/*`}, false, false, nil},
 	} {
 		p := parseIfMatch(tt.lines)
@@ -80,6 +82,11 @@ func TestPrefersWait(t *testing.T) {
 		{[]string{"respond-async", "wait; x=y"}, true},
 		{[]string{"waiting"}, false},
 		{[]string{"handling=wait"}, false},
+		{[]string{`wait="60"`}, true},
+		{[]string{`return=minimal; foo="some, thing", wait=60`}, true},
+		{[]string{`foo="x, wait"`}, false},
+		{[]string{`foo="x\", wait"`}, false},
+		{[]string{` WAIT `}, true},
 	} {
 		if got := prefersWait(tt.lines); got != tt.want {
 			t.Errorf("prefersWait(%q): got %v, want %v", tt.lines, got, tt.want)

@@ -2,7 +2,10 @@ package api
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
+
+	"github.com/gin-gonic/gin"
 )
 
 // ICERequest is what Config.ICEServers is asked about.
@@ -34,6 +37,18 @@ func addICELinks(h http.Header, servers []ICEServer) {
 		}
 		h.Add("Link", link)
 	}
+}
+
+// linkServers tells the client of the servers for a session of that name.
+func (s *Server) linkServers(c *gin.Context, session string) {
+	if s.cfg.ICEServers == nil {
+		return
+	}
+	host := "localhost"
+	if u, err := url.Parse(s.baseURL(c)); err == nil && u.Hostname() != "" {
+		host = u.Hostname()
+	}
+	addICELinks(c.Writer.Header(), s.cfg.ICEServers(ICERequest{Session: session, Host: host}))
 }
 
 // quote makes a quoted-string (RFC 9110, section 5.6.4). Control characters,

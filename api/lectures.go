@@ -25,24 +25,22 @@ const (
 
 // listLectures answers with the recordings that the token may see, newest first.
 func (s *Server) listLectures(c *gin.Context) error {
-	cl, err := s.claims(c)
-	if err != nil {
-		return err
-	}
 	limit, err := queryUint(c, "limit", defaultLectures)
 	if err != nil {
 		return err
 	}
 	f := storage.Filter{Room: c.Query("room"), Before: c.Query("before"), Limit: int(min(max(limit, 1), maxLectures))}
-	switch {
-	case f.Room == "" && cl.Room != access.AnyRoom && !cl.MayAdmin():
-		f.Room = cl.Room // what a token of one room may see is that room
-	case f.Room == "":
-	case !cl.MayWatch(f.Room):
-		return fail(http.StatusForbidden, "forbidden", "This token does not give the right to see that room.")
+	cl, err := s.admit(c, f.Room, viaHTTP)
+	if err != nil {
+		return err
 	}
-	if f.Room != "" && !cl.MayWatch(f.Room) || cl.Role == access.Player {
-		return fail(http.StatusForbidden, "forbidden", "This token does not give the right to see lectures.")
+	if f.Room == "" && cl.Room != access.AnyRoom && !cl.MayAdmin() {
+		f.Room = cl.Room // what a token of one room may see is that room
+	}
+	if err := permit(cl, func(cl access.Claims) bool {
+		return watchesSomewhere(cl) && (f.Room == "" || cl.MayWatch(f.Room))
+	}); err != nil {
+		return err
 	}
 	lectures, err := s.cfg.Store.List(c.Request.Context(), f)
 	if err != nil {
@@ -59,21 +57,23 @@ func (s *Server) listLectures(c *gin.Context) error {
 // the right to. A lecture that the token may not see is 404, as one that does
 // not exist: ids hold a date, and may be guessed.
 func (s *Server) lectureFor(c *gin.Context, may func(room string) right) (*storage.Manifest, error) {
-	cl, err := s.claims(c)
-	if err != nil {
-		return nil, err
+	m, found := s.cfg.Store.Get(c.Request.Context(), c.Param("id"))
+	in := ""
+	if found == nil {
+		in = m.Room
 	}
-	m, err := s.cfg.Store.Get(c.Request.Context(), c.Param("id"))
-	if err != nil {
+	cl, err := s.admit(c, in, viaHTTP)
+	switch {
+	case err != nil && !errors.Is(err, access.ErrRoomClosed):
 		return nil, err
-	}
-	if !cl.MayWatch(m.Room) {
+	case found != nil:
+		return nil, found
+	case !cl.MayWatch(m.Room):
 		return nil, fmt.Errorf("lecture of another room: %w", storage.ErrNotFound)
+	case err != nil:
+		return nil, err
 	}
-	if !may(m.Room)(cl) {
-		return nil, fail(http.StatusForbidden, "forbidden", "This token does not give the right to do that.")
-	}
-	return m, nil
+	return m, permit(cl, may(m.Room))
 }
 
 // lectureView is a manifest with the addresses of what belongs to it.
@@ -102,7 +102,7 @@ func (s *Server) getLecture(c *gin.Context) error {
 
 // deleteLecture removes a recording for good.
 func (s *Server) deleteLecture(c *gin.Context) error {
-	m, err := s.lectureFor(c, mayModerate)
+	m, err := s.lectureFor(c, mayLead)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"strings"
-	"time"
 
 	"github.com/gin-gonic/gin"
 )
@@ -107,59 +106,62 @@ func isProgrammatic(path string) bool {
 	return false
 }
 
-// crossOrigin lets pages of other origins use the API (the CORS protocol of
-// the Fetch standard). It gives no leave for credentials: a token travels in
-// Authorization, which no page sends by accident.
+// What pages of other origins may read and send (the CORS protocol of the Fetch
+// standard).
+const (
+	exposedHeaders = "Location, Link, ETag, Accept-Patch, Accept-Post, Accept-Ranges, Allow, Content-Disposition, " +
+		"Content-Range, Preference-Applied, Retry-After, WWW-Authenticate, X-Request-Id"
+	allowedMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+	allowedHeaders = "Authorization, Content-Type, If-Match, If-None-Match, Last-Event-ID, Link, Prefer, Range"
+	corsMaxAge     = "7200" // seconds; browsers cut it to what they like
+)
+
+// crossOrigin lets pages of other origins use the API. It gives no leave for
+// credentials: a token travels in Authorization, which no page sends by accident.
 func (s *Server) crossOrigin(c *gin.Context) {
-	origin := c.GetHeader("Origin")
-	if origin == "" || !isProgrammatic(c.Request.URL.Path) {
+	if !isProgrammatic(c.Request.URL.Path) {
 		c.Next()
 		return
 	}
 	h := c.Writer.Header()
-	if !s.anyOrigin {
-		h.Add("Vary", "Origin")
-	}
-	if !s.anyOrigin && !s.origins[strings.ToLower(origin)] {
-		c.Next() // the browser refuses for us
-		return
-	}
-	if s.anyOrigin {
+	origin := c.GetHeader("Origin")
+	switch {
+	case s.anyOrigin:
 		origin = "*"
+	default:
+		h.Add("Vary", "Origin")
+		if !s.origins[strings.ToLower(origin)] {
+			c.Next() // the browser refuses for us
+			return
+		}
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
-	h.Set("Access-Control-Expose-Headers",
-		"Location, Link, ETag, Accept-Patch, Accept-Ranges, Content-Disposition, Content-Range, Preference-Applied, Retry-After, WWW-Authenticate, X-Request-Id")
-	if c.Request.Method != http.MethodOptions || c.GetHeader("Access-Control-Request-Method") == "" {
+	h.Set("Access-Control-Expose-Headers", exposedHeaders)
+	if c.Request.Method != http.MethodOptions {
 		c.Next()
 		return
 	}
-	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
-	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, If-Match, If-None-Match, Link, Prefer, Range")
-	h.Set("Access-Control-Max-Age", "7200")
-	if strings.HasPrefix(c.Request.URL.Path, "/api/") {
+	h.Set("Access-Control-Allow-Methods", allowedMethods)
+	h.Set("Access-Control-Allow-Headers", allowedHeaders)
+	h.Set("Access-Control-Max-Age", corsMaxAge)
+	preflight := c.GetHeader("Access-Control-Request-Method") != ""
+	if preflight && strings.HasPrefix(c.Request.URL.Path, "/api/") {
 		c.AbortWithStatus(http.StatusNoContent)
 		return
 	}
 	c.Next()
 }
 
-// remoteAddr is the address of the peer of the TCP connection, or what a
-// trusted proxy says it is.
-func remoteAddr(c *gin.Context) netip.Addr {
-	addr, err := netip.ParseAddr(c.ClientIP())
-	if err != nil {
-		return netip.IPv4Unspecified() // a Unix socket: one sender
-	}
-	return addr
-}
+// remoteAddr is the address of the client: of the peer of the connection, or
+// what a trusted proxy says it is. 0.0.0.0 stands for one that has none.
+func remoteAddr(c *gin.Context) netip.Addr { return arrived(c).addr }
 
-// rateLimit refuses a sender that changes things faster than l allows.
+// rateLimit refuses an address, or a token, that changes things faster than l
+// allows.
 func (s *Server) rateLimit(l *limiter) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		if !l.allow(remoteAddr(c)) {
-			s.writeError(c, failLater(http.StatusTooManyRequests, "rate_limited",
-				"Too many requests from this address.", time.Second))
+		if wait := l.admit(remoteAddr(c), credential(c)); wait > 0 {
+			s.writeError(c, tooManyRequests(wait))
 			return
 		}
 		c.Next()

@@ -22,6 +22,8 @@ type problem struct {
 	Status int    `json:"status"`
 	Code   string `json:"code"`
 	Detail string `json:"detail,omitempty"`
+	// Reason tells why a session has ended: see endReason.
+	Reason string `json:"reason,omitempty"`
 	// Request names the request in the log of the server. Only on errors of
 	// status 500, where the log says more than the answer may.
 	Request string `json:"request,omitempty"`
@@ -32,6 +34,7 @@ type apiError struct {
 	status     int
 	code       string
 	detail     string        // a sentence without its full stop is fine; never a path or a secret
+	reason     string        // why a session has ended; else ""
 	retryAfter time.Duration // 0: no Retry-After
 	cause      error         // for errors.Is and the log; may be nil
 }
@@ -110,6 +113,7 @@ func (s *Server) writeError(c *gin.Context, err error) {
 		Status: e.status,
 		Code:   e.code,
 		Detail: e.detail,
+		Reason: e.reason,
 	}
 	if !foreseen {
 		p.Request = requestID(c)
@@ -122,7 +126,7 @@ func (s *Server) writeError(c *gin.Context, err error) {
 		panic(http.ErrAbortHandler)
 	}
 	h := c.Writer.Header()
-	if e.status == http.StatusUnauthorized {
+	if e.status == http.StatusUnauthorized || e.code == codeNoRight {
 		h.Set("WWW-Authenticate", challenge(e.code))
 	}
 	if e.retryAfter > 0 {

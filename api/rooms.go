@@ -20,13 +20,20 @@ const (
 	maxEvents     = 1000
 )
 
-// roomFor verifies the token, asks for a right and returns the room's name.
-func (s *Server) roomFor(c *gin.Context, may func(room string) right) (string, error) {
+// enterRoom verifies the token, asks for a right in the room of the path, and
+// returns the room's name and who asks.
+func (s *Server) enterRoom(c *gin.Context, may func(room string) right) (string, access.Claims, error) {
 	name := c.Param("room")
 	if err := room.ValidName(name); err != nil {
-		return "", err
+		return "", access.Claims{}, err
 	}
-	_, err := s.authorise(c, may(name))
+	cl, err := s.authorise(c, may(name))
+	return name, cl, err
+}
+
+// roomFor is enterRoom for those who need not know who asks.
+func (s *Server) roomFor(c *gin.Context, may func(room string) right) (string, error) {
+	name, _, err := s.enterRoom(c, may)
 	return name, err
 }
 
@@ -35,6 +42,7 @@ type roomSummary struct {
 	Name      string     `json:"name"`
 	Live      bool       `json:"live"`
 	State     string     `json:"state"`
+	Mode      string     `json:"mode,omitempty"` // who may come in; for who leads
 	Title     string     `json:"title,omitempty"`
 	StartedAt *time.Time `json:"started_at"` // of the class; null without one
 	Viewers   int        `json:"viewers"`
@@ -42,21 +50,33 @@ type roomSummary struct {
 	People    int        `json:"people"`
 }
 
+// watchesSomewhere says whether the bearer may watch any room at all: encoders
+// and players may not.
+func watchesSomewhere(cl access.Claims) bool { return cl.MayWatch(cl.Room) }
+
+// shut says whether a room is closed to somebody who is of it.
+func (s *Server) shut(cl access.Claims, name string) bool {
+	return !cl.MayLead(name) && s.cfg.Authority.Rules(name).Mode == access.Closed
+}
+
 // listRooms answers with the rooms in memory that the token may see.
 func (s *Server) listRooms(c *gin.Context) error {
-	cl, err := s.authorise(c, func(cl access.Claims) bool { return cl.Role != access.Player })
+	cl, err := s.authorise(c, watchesSomewhere)
 	if err != nil {
 		return err
 	}
 	rooms := []roomSummary{}
 	for _, r := range s.cfg.Hub.List() {
-		if !cl.MayWatch(r.Name()) {
+		if !cl.MayWatch(r.Name()) || s.shut(cl, r.Name()) {
 			continue
 		}
 		snap := r.Snapshot()
 		sum := roomSummary{
 			Name: snap.Name, State: snap.State, Live: snap.State == room.StateLive,
 			Viewers: snap.Viewers, Players: snap.Players, People: snap.People,
+		}
+		if cl.MayLead(snap.Name) {
+			sum.Mode = string(s.cfg.Authority.Rules(snap.Name).Mode)
 		}
 		if snap.Class != nil {
 			sum.Title, sum.StartedAt = snap.Class.Title, &snap.Class.StartedAt
@@ -72,6 +92,14 @@ func (s *Server) listRooms(c *gin.Context) error {
 type roomView struct {
 	room.Snapshot
 	Streams []streamView `json:"streams"` // instead of those of the Snapshot
+	Access  accessHint   `json:"access"`
+}
+
+// accessHint is what the members of a room know of its rules.
+type accessHint struct {
+	Mode  access.Mode `json:"mode"`
+	Chat  bool        `json:"chat"`  // whether students may write
+	Files bool        `json:"files"` // whether they may share files
 }
 
 // streamView is a stream and how players get it.
@@ -98,7 +126,11 @@ func (s *Server) getRoom(c *gin.Context) error {
 	if r, ok := s.cfg.Hub.Lookup(name); ok {
 		snap = r.Snapshot()
 	}
-	v := roomView{Snapshot: snap, Streams: []streamView{}}
+	rules := s.cfg.Authority.Rules(name)
+	v := roomView{
+		Snapshot: snap, Streams: []streamView{},
+		Access: accessHint{Mode: rules.Mode, Chat: rules.Chat, Files: rules.Files},
+	}
 	for _, st := range snap.Streams {
 		if st.Tracks == nil {
 			st.Tracks = []room.TrackInfo{}
@@ -114,11 +146,7 @@ func (s *Server) getRoom(c *gin.Context) error {
 
 // startClass begins a class.
 func (s *Server) startClass(c *gin.Context) error {
-	name, err := s.roomFor(c, mayModerate)
-	if err != nil {
-		return err
-	}
-	cl, err := s.claims(c)
+	name, cl, err := s.enterRoom(c, mayLead)
 	if err != nil {
 		return err
 	}
@@ -148,11 +176,7 @@ func (s *Server) startClass(c *gin.Context) error {
 
 // endClass ends the class of a room. The recording is complete soon after.
 func (s *Server) endClass(c *gin.Context) error {
-	name, err := s.roomFor(c, mayModerate)
-	if err != nil {
-		return err
-	}
-	cl, err := s.claims(c)
+	name, cl, err := s.enterRoom(c, mayLead)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,10 +18,18 @@ const (
 	headerTimeout   = 10 * time.Second
 	bodyTimeout     = 30 * time.Second
 	answerTimeout   = 60 * time.Second
-	idleTimeout     = 2 * time.Minute
+	idleTimeout     = time.Minute
 	shutdownTimeout = 5 * time.Second
 	maxHeaderBytes  = 32 << 10
-	maxConns        = 8192 // of one listener
+)
+
+// Limits of an HTTP/2 connection. Its header frames have no time-out of their
+// own: what sends half a header and then nothing counts as idle.
+const (
+	h2Streams     = 128              // at once; Chromium opens up to 100
+	h2PingAfter   = 30 * time.Second // of silence
+	h2PingTimeout = 15 * time.Second
+	h2WriteStuck  = 30 * time.Second // nothing can be written for so long: gone
 )
 
 // Handler is the whole API and the pages as one handler.
@@ -29,19 +38,35 @@ func (s *Server) Handler() http.Handler { return s.engine }
 // Serve answers requests on l until ctx ends or l fails. It may be called for
 // several listeners at once. When ctx ends, requests under way get 5 s to
 // finish, then their connections are cut; Serve returns nil after that. Above
-// 8192 connections, new ones of a listener are closed at once. It closes l.
+// the bounds of Config on connections, which count for all listeners together,
+// new ones are closed at once. It closes l.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	return s.run(ctx, s.httpServer(), boundConns(l, maxConns))
+	return s.run(ctx, s.httpServer(nil), s.conns.listen(l))
 }
 
-func (s *Server) httpServer() *http.Server {
+// ServeTLS is Serve over TLS, by HTTP/2 and HTTP/1.1. A handshake has 10 s.
+func (s *Server) ServeTLS(ctx context.Context, l net.Listener, cfg *tls.Config) error {
+	return s.run(ctx, s.httpServer(cfg), s.conns.listen(l))
+}
+
+// httpServer is a server with its limits; over TLS if cfg is not nil.
+func (s *Server) httpServer(cfg *tls.Config) *http.Server {
+	var h http.Handler = s.engine
+	if cfg == nil && s.cfg.Plain != nil {
+		h = s.cfg.Plain(h)
+	}
 	return &http.Server{
-		Handler:           s.engine,
-		ReadHeaderTimeout: headerTimeout,
+		Handler:           h,
+		TLSConfig:         cfg,
+		ReadHeaderTimeout: headerTimeout, // of the TLS handshake as well
 		ReadTimeout:       bodyTimeout,
 		WriteTimeout:      answerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: h2Streams, SendPingTimeout: h2PingAfter,
+			PingTimeout: h2PingTimeout, WriteByteTimeout: h2WriteStuck,
+		},
 		// Port scanners and closed tabs: of interest when looking for trouble only.
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
@@ -49,7 +74,13 @@ func (s *Server) httpServer() *http.Server {
 
 func (s *Server) run(ctx context.Context, hs *http.Server, l net.Listener) error {
 	served := make(chan error, 1)
-	go func() { served <- hs.Serve(l) }() // ended by Shutdown or Close below
+	go func() { // ended by Shutdown or Close below
+		if hs.TLSConfig != nil {
+			served <- hs.ServeTLS(l, "", "")
+			return
+		}
+		served <- hs.Serve(l)
+	}()
 	select {
 	case err := <-served:
 		_ = hs.Close() // the listener is gone: cut what is left

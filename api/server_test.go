@@ -191,7 +191,7 @@ func TestServer_TellsWrongFromMissingTokens(t *testing.T) {
 		"wrong":          {"/api/me", "Bearer nonsense", 401, "invalid_token", `Bearer realm="lectern", error="invalid_token"`},
 		"admin":          {"/api/me", "bearer " + adminKey, 200, "", ""},
 		"in the address": {"/api/me?token=" + student, "", 200, "", ""},
-		"without right":  {"/metrics", "Bearer " + student, 403, "forbidden", ""},
+		"without right":  {"/metrics", "Bearer " + student, 403, "forbidden", `Bearer realm="lectern", error="insufficient_scope"`},
 	} {
 		resp := ask(s.Handler(), "GET", tt.target, nil, "Authorization", tt.auth)
 		if resp.StatusCode != tt.status || resp.Header.Get("WWW-Authenticate") != tt.challenge {

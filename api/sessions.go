@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,10 +22,10 @@ const (
 	wayWHEP way = "whep"
 )
 
-// Reasons with which the API ends sessions.
+// Reasons with which the API ends sessions. Those of the authority come beside
+// them: see endReason.
 var (
 	errDeleted  = errors.New("api: session deleted")
-	errExpiry   = errors.New("api: token expired")
 	errShutdown = errors.New("api: server shutting down")
 )
 
@@ -39,65 +40,102 @@ type peer interface {
 	Err() error
 }
 
-// session is one peer with its address.
-type session struct {
+// address is where a session is found, and whose it is.
+type address struct {
 	id    string // unguessable: knowing it is half of the right to use it
 	way   way
 	room  string
 	slot  string
 	owner access.Claims
-	peer  peer
-	began time.Time
+	// byURL says that the address alone gives the right to use the session: it
+	// was made without an Authorization, as in open rooms, or by clients that
+	// carry the token in the address (RFC 9725, section 4.7.1).
+	byURL bool
+}
+
+// path is the address of the session: the Location of its 201.
+func (a *address) path() string {
+	return "/" + string(a.way) + "/" + a.room + "/session/" + a.id
+}
+
+// name is what logs call the session: enough to tell it from others, too little
+// to address it.
+func (a *address) name() string { return a.id[:8] }
+
+// mayUse says whether cl may act on the session: whoever still has the right
+// that made it, as the same person; and who leads the room.
+func (a *address) mayUse(cl access.Claims) bool {
+	if cl.MayLead(a.room) {
+		return true
+	}
+	if cl.Subject != a.owner.Subject && !a.owner.Anonymous {
+		return false
+	}
+	if a.way == wayWHIP {
+		return cl.MayPublishTo(a.room, a.slot)
+	}
+	return cl.MayWatch(a.room)
+}
+
+// session is one peer with its address.
+type session struct {
+	address
+	client netip.Addr // that made it
+	peer   peer
+	began  time.Time
 
 	restarting sync.Mutex // one PATCH at a time: If-Match is checked and applied as one
 	deleted    atomic.Bool
 	ended      chan struct{} // closed when nothing of it is left
+
+	watched *watched     // of viewers; nil for publishers
+	events  eventStreams // of viewers
 }
 
-// path is the address of the session: the Location of its 201.
-func (s *session) path() string {
-	return "/" + string(s.way) + "/" + s.room + "/session/" + s.id
-}
-
-// mayUse says whether cl may act on the session: whoever still has the right
-// that made it, as the same person; and who moderates the room.
-func (s *session) mayUse(cl access.Claims) bool {
-	if cl.MayModerate(s.room) {
-		return true
-	}
-	if cl.Subject != s.owner.Subject {
-		return false
-	}
-	if s.way == wayWHIP {
-		return cl.MayPublish(s.room)
-	}
-	return cl.MayWatch(s.room)
-}
-
-// place is what the bound on sessions counts by.
+// place is what the bounds on sessions count by.
 type place struct {
+	way    way
+	room   string
+	client netip.Addr
+}
+
+func (s *session) place() place { return place{s.way, s.room, s.client} }
+
+// seat is a place whoever takes it.
+type seat struct {
 	way  way
 	room string
 }
 
-// registry keeps the sessions that live. Safe for concurrent use.
+// registry keeps the sessions that live, and remembers for a while how the
+// others ended. Safe for concurrent use.
 type registry struct {
-	log        *slog.Logger
-	now        func() time.Time
-	perRoom    int
-	watchers   sync.WaitGroup
+	log      *slog.Logger
+	now      func() time.Time
+	perRoom  int
+	addrs    *places // by the address of the client
+	rights   rights
+	watchers sync.WaitGroup
+
 	mu         sync.Mutex // guards what follows
 	byID       map[string]*session
-	places     map[place]int // sessions made or being made
+	seats      map[seat]int // sessions made or being made
+	past       graveyard
 	stopped    bool
 	everJoined map[way]uint64
 }
 
-func newRegistry(perRoom int, log *slog.Logger, now func() time.Time) *registry {
+// rights tells when a right has ended, as access.Authority does.
+type rights interface {
+	Watch(c access.Claims, ended func(reason error)) (stop func())
+}
+
+func newRegistry(perRoom int, addrs *places, r rights, log *slog.Logger, now func() time.Time) *registry {
 	return &registry{
-		log: log, now: now, perRoom: perRoom,
+		log: log, now: now, perRoom: perRoom, addrs: addrs, rights: r,
 		byID:       make(map[string]*session),
-		places:     make(map[place]int),
+		seats:      make(map[seat]int),
+		past:       newGraveyard(),
 		everJoined: make(map[way]uint64),
 	}
 }
@@ -108,41 +146,47 @@ func errStopping() *apiError {
 		"The server is restarting. Come back in a moment.", 3*time.Second)
 }
 
-// reserve takes one of the places of a room before the costly part of making a
-// session begins. Give it back with add or release.
-func (r *registry) reserve(w way, room string) error {
+// reserve takes a place before the costly part of making a session begins. Give
+// it back with add or release.
+func (r *registry) reserve(p place) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stopped {
 		return errStopping()
 	}
-	p := place{w, room}
-	if r.places[p] >= r.perRoom {
+	at := seat{p.way, p.room}
+	if r.seats[at] >= r.perRoom {
 		return failLater(http.StatusServiceUnavailable, "room_full",
-			"The room holds as many sessions as it may.", 10*time.Second)
+			"The room holds as many sessions as it may.", later)
 	}
-	r.places[p]++
+	if !r.addrs.take(p.client) {
+		return failLater(http.StatusTooManyRequests, "busy", "There are as many sessions from this address as there may be.", later)
+	}
+	r.seats[at]++
 	return nil
 }
 
-func (r *registry) release(w way, room string) {
+func (r *registry) release(p place) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.releaseLocked(place{w, room})
+	r.releaseLocked(p)
 }
 
 func (r *registry) releaseLocked(p place) {
-	if r.places[p]--; r.places[p] <= 0 {
-		delete(r.places, p)
+	r.addrs.give(p.client)
+	at := seat{p.way, p.room}
+	if r.seats[at]--; r.seats[at] <= 0 {
+		delete(r.seats, at)
 	}
 }
 
-// add enters a session whose place was reserved and gives it its address. It
-// watches the session until its end, takes it out then and calls onEnd, whose
-// argument says whether it was deleted by its owner. The expiry of the owner's
-// token ends the session.
+// newID makes the unguessable part of an address: 130 random bits.
+func newID() string { return rand.Text() }
+
+// add enters a session whose place was reserved. It watches the session until
+// its end, takes it out then and calls onEnd, whose argument says whether it was
+// deleted by its owner. The end of the owner's right ends the session.
 func (r *registry) add(s *session, onEnd func(deleted bool)) error {
-	s.id = rand.Text() // 130 random bits
 	s.began = r.now()
 	s.ended = make(chan struct{})
 	r.mu.Lock()
@@ -160,48 +204,46 @@ func (r *registry) add(s *session, onEnd func(deleted bool)) error {
 	return nil
 }
 
-// name is what logs call the session: enough to tell it from others, too little
-// to address it.
-func (s *session) name() string { return s.id[:8] }
-
 func (r *registry) watch(s *session, onEnd func(deleted bool)) {
 	defer r.watchers.Done()
-	var expiry *time.Timer
-	if !s.owner.Expires.IsZero() {
-		expiry = time.AfterFunc(s.owner.Expires.Sub(r.now()), func() {
-			_ = s.peer.Close(errExpiry) // the reason shows as Err
-		})
-	}
-	<-s.peer.Done()
-	if expiry != nil {
-		expiry.Stop()
+	lost := make(chan error, 1)
+	stop := r.rights.Watch(s.owner.Within(s.room), func(reason error) { lost <- reason })
+	defer stop()
+	select {
+	case reason := <-lost:
+		_ = s.peer.Close(reason) // the reason shows as Err
+		<-s.peer.Done()
+	case <-s.peer.Done():
 	}
 	// Out of the registry first: whoever sees the room without its publisher
 	// finds the session gone as well.
+	why := s.peer.Err()
 	r.mu.Lock()
 	delete(r.byID, s.id)
-	r.releaseLocked(place{s.way, s.room})
+	r.past.bury(s, why, r.now())
+	r.releaseLocked(s.place())
 	r.mu.Unlock()
 	onEnd(s.deleted.Load())
-	why := "lost"
-	if err := s.peer.Err(); err != nil {
-		why = err.Error()
-	}
+	reason, _ := endReason(why)
 	r.log.Info("session ended", slog.String("way", string(s.way)), slog.String("room", s.room),
 		slog.String("stream", s.slot), slog.String("session", s.name()),
-		slog.Int64("dur_ms", r.now().Sub(s.began).Milliseconds()), slog.String("reason", why))
+		slog.Int64("dur_ms", r.now().Sub(s.began).Milliseconds()),
+		slog.String("reason", reason), slog.Any("err", why))
 	close(s.ended)
 }
 
-// find returns the session at an address.
-func (r *registry) find(w way, room, id string) (*session, error) {
+// find returns the session at an address, alive or, as ended, its remains. Both
+// are nil if there never was one, or too long ago.
+func (r *registry) find(w way, room, id string) (alive *session, ended *remains) {
 	r.mu.Lock()
-	s := r.byID[id]
-	r.mu.Unlock()
-	if s == nil || s.way != w || s.room != room {
-		return nil, fail(http.StatusNotFound, "no_such_session", "There is no such session, or it has ended.")
+	defer r.mu.Unlock()
+	if s := r.byID[id]; s != nil && s.way == w && s.room == room {
+		return s, nil
 	}
-	return s, nil
+	if e := r.past.find(id, r.now()); e != nil && e.way == w && e.room == room {
+		return nil, e
+	}
+	return nil, nil
 }
 
 // remove ends a session for good and returns when nothing of it is left.
@@ -209,6 +251,7 @@ func (r *registry) remove(ctx context.Context, s *session) error {
 	s.deleted.Store(true)
 	r.mu.Lock()
 	delete(r.byID, s.id) // a second DELETE finds nothing, even while this one works
+	r.past.bury(s, errDeleted, r.now())
 	r.mu.Unlock()
 	err := s.peer.Close(errDeleted)
 	select {

@@ -28,24 +28,45 @@ const sayBadName = "Names of rooms and streams are 1 to 64 of a-z A-Z 0-9 . _ - 
 // opening is a request for a session that has passed the checks which both
 // ways have in common.
 type opening struct {
-	room  string
-	slot  string
-	owner access.Claims
+	address
 	offer *rtc.Offer
 	wait  bool // Prefer: wait
 }
 
-// opener makes the session of a way. onEnd is called once, when the session
-// has ended; its argument says whether its owner deleted it.
-type opener func(c *gin.Context, o *opening) (p peer, onEnd func(deleted bool), err error)
+// opened is a session that an opener has made.
+type opened struct {
+	peer    peer
+	watched *watched // of viewers
+	// onEnd is called once, when the session has ended; deleted says whether its
+	// owner ended it on purpose.
+	onEnd func(deleted bool)
+}
+
+// opener makes the session of a way.
+type opener func(c *gin.Context, o *opening) (*opened, error)
 
 // endpoint is one way of signalling: an address that takes offers, and the
 // addresses of the sessions made there.
 type endpoint struct {
 	way  way
 	dir  rtc.Direction
-	may  func(room string) right
+	may  func(room, slot string) right
 	open opener
+}
+
+func mayPublishTo(room, slot string) right {
+	return func(cl access.Claims) bool { return cl.MayPublishTo(room, slot) }
+}
+
+func mayWatchAny(room, _ string) right { return mayWatch(room) }
+
+// plainPath refuses an address in which a slash is encoded: decoded, it would
+// name another resource than it seems to.
+func plainPath(c *gin.Context) error {
+	if strings.Contains(strings.ToLower(c.Request.URL.EscapedPath()), "%2f") {
+		return fail(http.StatusBadRequest, "bad_name", sayBadName)
+	}
+	return nil
 }
 
 // names reads room and slot from the path.
@@ -65,15 +86,15 @@ func names(c *gin.Context) (roomName, slot string, err error) {
 	return roomName, slot, nil
 }
 
-// readBody reads a body of the given media type and bounded size.
+// readBody reads a body of the given media type and bounded size. What the
+// header tells is checked before anything is read, so that a client that waits
+// for "100 Continue" sends nothing in vain.
 func readBody(c *gin.Context, media string, limit int64) ([]byte, error) {
-	if mediaType(c.GetHeader("Content-Type")) != media {
-		if c.Request.Method == http.MethodPatch {
-			c.Header("Accept-Patch", media)
-		} else {
-			c.Header("Accept-Post", media)
-		}
-		return nil, fail(http.StatusUnsupportedMediaType, "unsupported_media_type", "The body must be "+media+".")
+	if err := wantMedia(c, media); err != nil {
+		return nil, err
+	}
+	if c.Request.ContentLength > limit {
+		return nil, &http.MaxBytesError{Limit: limit}
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, limit))
 	if err != nil {
@@ -89,18 +110,35 @@ func readBody(c *gin.Context, media string, limit int64) ([]byte, error) {
 	return body, nil
 }
 
-// post takes an offer and answers with a session (RFC 9725, section 4.2).
+// wantMedia refuses a body of another type, or in a coding (RFC 9110, section
+// 15.5.16): none is undone here.
+func wantMedia(c *gin.Context, media string) error {
+	coding := c.GetHeader("Content-Encoding")
+	if mediaType(c.GetHeader("Content-Type")) == media && (coding == "" || strings.EqualFold(coding, "identity")) {
+		return nil
+	}
+	if c.Request.Method == http.MethodPatch {
+		c.Header("Accept-Patch", media)
+	} else {
+		c.Header("Accept-Post", media)
+	}
+	return fail(http.StatusUnsupportedMediaType, "unsupported_media_type", "The body must be "+media+", not encoded.")
+}
+
+// post takes an offer and answers with a session (RFC 9725, section 4.2). What
+// is wrong is told in this order: stopping 503, name 400, credential 401, right
+// 403, type 415, size 413, offer 400 or 422; then what the room has to say.
 func (s *Server) post(e *endpoint) handler {
 	return func(c *gin.Context) error {
 		if !s.sessions.accepting() {
 			return errStopping()
 		}
-		o := &opening{wait: prefersWait(c.Request.Header.Values("Prefer"))}
+		o := &opening{address: address{way: e.way}, wait: prefersWait(c.Request.Header.Values("Prefer"))}
 		var err error
 		if o.room, o.slot, err = names(c); err != nil {
 			return err
 		}
-		if o.owner, err = s.authorise(c, e.may(o.room)); err != nil {
+		if err := s.enter(c, e, o); err != nil {
 			return err
 		}
 		body, err := readBody(c, typeSDP, maxSDP)
@@ -114,27 +152,49 @@ func (s *Server) post(e *endpoint) handler {
 	}
 }
 
+// enter lets the person who asks for a session in.
+func (s *Server) enter(c *gin.Context, e *endpoint, o *opening) (err error) {
+	if o.owner, err = s.admit(c, o.room, e.way); err != nil {
+		return err
+	}
+	if err := permit(o.owner, e.may(o.room, o.slot)); err != nil {
+		return err
+	}
+	o.byURL = c.GetHeader("Authorization") == ""
+	if o.owner.Anonymous {
+		// Each is somebody: in the room they would be one person otherwise.
+		o.owner.Subject = "guest-" + newID()[:12]
+	}
+	return nil
+}
+
 func (s *Server) openSession(c *gin.Context, e *endpoint, o *opening) error {
-	if err := s.sessions.reserve(e.way, o.room); err != nil {
+	sess := &session{address: o.address, client: remoteAddr(c)}
+	sess.id = newID()
+	if err := s.sessions.reserve(sess.place()); err != nil {
 		return err
 	}
-	p, onEnd, err := e.open(c, o)
+	made, err := e.open(c, o)
 	if err != nil {
-		s.sessions.release(e.way, o.room)
+		s.sessions.release(sess.place())
 		return err
 	}
-	sess := &session{way: e.way, room: o.room, slot: o.slot, owner: o.owner, peer: p}
-	if err := s.sessions.add(sess, onEnd); err != nil {
-		s.sessions.release(e.way, o.room)
-		_ = p.Close(errShutdown) // it was never handed out
-		onEnd(false)
+	sess.peer, sess.watched = made.peer, made.watched
+	if err := s.sessions.add(sess, made.onEnd); err != nil {
+		s.sessions.release(sess.place())
+		_ = made.peer.Close(errShutdown) // it was never handed out
+		made.onEnd(false)
 		return err
 	}
 	h := c.Writer.Header()
 	h.Set("Location", sess.path())
-	h.Set("ETag", quoteTag(p.ETag()))
+	h.Set("ETag", quoteTag(sess.peer.ETag()))
 	h.Set("Accept-Patch", typeSDPFrag)
-	c.Data(http.StatusCreated, typeSDP, p.Answer())
+	s.linkServers(c, sess.name())
+	if sess.watched != nil {
+		addExtensionLinks(h, sess.path())
+	}
+	c.Data(http.StatusCreated, typeSDP, sess.peer.Answer())
 	return nil
 }
 
@@ -162,36 +222,36 @@ func (s *Server) describe(e *endpoint) handler {
 	}
 }
 
-// options answers OPTIONS: what may be sent here. The headers that a browser's
-// preflight asks for are set before (see crossOrigin).
-func options(c *gin.Context) error {
-	h := c.Writer.Header()
-	if c.Param("id") == "" {
-		h.Set("Accept-Post", typeSDP)
-		h.Set("Allow", "GET, HEAD, OPTIONS, POST")
-	} else {
-		h.Set("Accept-Patch", typeSDPFrag)
-		h.Set("Allow", "DELETE, GET, HEAD, OPTIONS, PATCH")
-	}
-	h.Set("Content-Length", "0")
-	c.Status(http.StatusOK)
-	return nil
-}
-
-// sessionOf finds the session that the path names, for a token that may use it.
+// sessionOf finds the session that the path names, for who may use it: 401 and
+// 403 come before 404, so that only those who are let into the room learn
+// whether there is such a session.
 func (s *Server) sessionOf(c *gin.Context, e *endpoint) (*session, error) {
-	cl, err := s.claims(c)
-	if err != nil {
-		return nil, err
+	sess, ended := s.sessions.find(e.way, c.Param("room"), c.Param("id"))
+	at := &address{}
+	switch {
+	case sess != nil:
+		at = &sess.address
+	case ended != nil:
+		at = &ended.address
 	}
-	sess, err := s.sessions.find(e.way, c.Param("room"), c.Param("id"))
-	if err != nil {
-		return nil, err
+	if !at.byURL || credential(c) != "" {
+		cl, err := s.admit(c, c.Param("room"), e.way)
+		if err != nil {
+			return nil, err
+		}
+		if at.id != "" {
+			if err := permit(cl, at.mayUse); err != nil {
+				return nil, err
+			}
+		}
 	}
-	if !sess.mayUse(cl) {
-		return nil, fail(http.StatusForbidden, "forbidden", "This token does not give the right to use that session.")
+	if sess != nil {
+		return sess, nil
 	}
-	return sess, nil
+	if ended != nil {
+		return nil, ended.gone()
+	}
+	return nil, errNoSession()
 }
 
 // state answers GET and HEAD on a session: it lives.
@@ -249,7 +309,12 @@ func (s *Server) patch(e *endpoint) handler {
 		if !cond.matches(quoteTag(sess.peer.ETag())) {
 			return fail(http.StatusPreconditionFailed, "stale_etag", "The ICE session has been restarted since.")
 		}
-		if err := sess.peer.PatchTrickle(frag); err != nil {
+		err = sess.peer.PatchTrickle(frag)
+		if errors.Is(err, rtc.ErrNewCredentials) {
+			// Whatever it was sent as, it is a restart (RFC 9725, section 4.3.3).
+			return restartICE(c, sess, frag)
+		}
+		if err != nil {
 			return patchError(err)
 		}
 		c.Status(http.StatusNoContent)
@@ -272,7 +337,7 @@ func restartICE(c *gin.Context, sess *session, frag []byte) error {
 func patchError(err error) error {
 	switch {
 	case errors.Is(err, rtc.ErrClosed):
-		return fail(http.StatusNotFound, "no_such_session", "The session has ended.")
+		return errNoSession()
 	case errors.Is(err, rtc.ErrNotConnected):
 		return failLater(http.StatusConflict, "not_connected",
 			"The session has not been connected yet, so that there is nothing to restart.", time.Second)

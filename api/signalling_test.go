@@ -251,8 +251,8 @@ func TestSignalling_RefusesWhatItCannotServe(t *testing.T) {
 			t.Errorf("%s: the log shows the token", name)
 		}
 	}
-	if live, _ := g.sessions.count(wayWHEP); live != 0 || len(g.sessions.places) != 0 {
-		t.Errorf("%d sessions, %v places are left", live, g.sessions.places)
+	if live, _ := g.sessions.count(wayWHEP); live != 0 || len(g.sessions.seats) != 0 {
+		t.Errorf("%d sessions, %v places are left", live, g.sessions.seats)
 	}
 	first := newForeign(t, g, student, false)
 	first.open("/whep/algebra", "Prefer", "wait")

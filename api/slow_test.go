@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +19,7 @@ func (g *gateway) serve(tune func(*http.Server)) string {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	hs := g.httpServer()
+	hs := g.httpServer(nil)
 	if tune != nil {
 		tune(hs)
 	}
@@ -110,7 +111,7 @@ func TestServer_BoundsItsConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bounded := boundConns(l, 2)
+	bounded := newConnections(2, 2, func(netip.Addr) bool { return false }).listen(l)
 	defer bounded.Close() // nothing is left to lose
 	accepted := make(chan net.Conn, 3)
 	go func() { // ended by the close of the listener

@@ -9,37 +9,42 @@ import (
 	"github.com/lectern/lectern/room"
 )
 
-// openViewer makes a WHEP session: room, stream, session.
-func (s *Server) openViewer(c *gin.Context, o *opening) (peer, func(bool), error) {
+// openViewer makes a WHEP session: room, stream, session. A room that is not
+// live and one that never was are told apart by nobody.
+func (s *Server) openViewer(c *gin.Context, o *opening) (*opened, error) {
 	r, live := s.cfg.Hub.Lookup(o.room)
 	if live {
 		live = watchable(r, o.slot)
 	}
 	if !live && !o.wait {
-		return nil, nil, failLater(http.StatusConflict, "not_live",
+		return nil, failLater(http.StatusConflict, "not_live",
 			"The class has not begun. Ask again, or send Prefer: wait.", retryNotLive)
 	}
 	r, err := s.cfg.Hub.Room(o.room)
 	if err != nil {
-		return nil, nil, fmt.Errorf("entering room: %w", err)
+		return nil, fmt.Errorf("entering room: %w", err)
 	}
 	st, err := r.Stream(o.slot)
 	if err != nil {
-		return nil, nil, fmt.Errorf("opening stream: %w", err)
+		return nil, fmt.Errorf("opening stream: %w", err)
 	}
 	data := newDataSide(s, r, o.owner)
 	p, err := s.cfg.WHEP.Open(o.offer, st, data.take)
 	if err != nil {
 		data.close()
-		return nil, nil, err
+		return nil, err
 	}
 	if o.wait {
 		c.Header("Preference-Applied", "wait")
 	}
 	leave := r.AddViewer(o.slot)
-	return p, func(bool) {
-		leave()
-		data.close()
+	return &opened{
+		peer:    p,
+		watched: &watched{room: r, slot: o.slot, stream: st, layers: p},
+		onEnd: func(bool) {
+			leave()
+			data.close()
+		},
 	}, nil
 }
 

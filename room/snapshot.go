@@ -85,6 +85,13 @@ func (r *Room) snapshot() (Snapshot, map[string]*stream.Stream) {
 	return s, streams
 }
 
+// Viewers is how many watch a slot over WHEP.
+func (r *Room) Viewers(slot string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.viewers[slot]
+}
+
 // AddViewer counts one WHEP viewer of a slot until release is called, once or
 // more often.
 func (r *Room) AddViewer(slot string) (release func()) {
