@@ -44,6 +44,7 @@ type authority struct {
 	manager *autocert.Manager
 	names   []string
 	log     *slog.Logger
+	begin   func() // starts asking; once
 
 	mu    sync.Mutex      // guards what follows
 	ready map[string]bool // names whose first certificate is here
@@ -88,10 +89,13 @@ func (s *Source) openACME(ctx context.Context) error {
 			},
 		},
 	}
+	a.manager.HTTPHandler(nil) // from now on it takes http-01 for possible
+	a.begin = sync.OnceFunc(func() {
+		for _, name := range a.names {
+			s.running.Go(func() { a.keep(ctx, name) }) // ended by Close
+		}
+	})
 	s.acme = a
-	for _, name := range a.names {
-		s.running.Go(func() { a.keep(ctx, name) }) // ended by Close
-	}
 	return nil
 }
 
@@ -151,6 +155,7 @@ func (a *authority) domains() []string { return slices.Clone(a.names) }
 
 func (a *authority) httpHandler(fallback http.Handler) http.Handler {
 	challenges := a.manager.HTTPHandler(fallback)
+	a.begin()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// The policy of autocert compares with the port, which a request to
 		// another port than 80 carries.

@@ -74,8 +74,9 @@ type Source struct {
 }
 
 // Open returns a Source with its certificate loaded or made. By ACME the
-// certificate is asked for in the background, since the authority wants to
-// reach a server that answers. The caller must Close the Source.
+// certificate is asked for in the background as soon as TLS or HTTPHandler is
+// called, since the authority wants to reach a server that answers. The caller
+// must Close the Source, after the servers that use it.
 func Open(cfg Config) (*Source, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -115,6 +116,7 @@ func (s *Source) TLS() *tls.Config {
 	c.NextProtos = []string{"h2", "http/1.1"}
 	if s.acme != nil {
 		c.NextProtos = append(c.NextProtos, s.acme.protocol())
+		s.acme.begin()
 	}
 	return c
 }
