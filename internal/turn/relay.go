@@ -122,10 +122,10 @@ func (r *relay) WriteTo(b []byte, addr net.Addr) (int, error) {
 		return len(b), nil
 	}
 	r.remember(b, name)
+	r.s.count.up.Add(uint64(len(b)))
 	if _, err := r.conn.Write(b); errors.Is(err, net.ErrClosed) {
 		return 0, err
 	}
-	r.s.count.up.Add(uint64(len(b)))
 	return len(b), nil
 }
 
