@@ -132,6 +132,13 @@ func (a *Authority) Close() {
 	a.gone.Wait()
 }
 
+// logger is where to say what nobody else would learn of.
+func (a *Authority) logger() *slog.Logger {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.log
+}
+
 // begin runs f on a goroutine of its own that Close waits for, unless a is
 // closed already.
 func (a *Authority) begin(f func()) bool {

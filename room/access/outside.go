@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"time"
 )
@@ -57,22 +59,74 @@ type Hook struct {
 }
 
 // Trust lets in people by what o says, from now on. It is called once. It does
-// not wait for anything outside. Errors: ErrBadClaims for what contradicts
-// itself, or that of reading a key file.
+// not wait for anybody: a key set that is not there yet makes its tokens
+// ErrUnavailable until it is. Errors: ErrBadClaims for what contradicts itself,
+// or that of reading a key file.
 func (a *Authority) Trust(_ context.Context, o Outside) error {
+	out := &outside{issuers: make(map[string]*trusted)}
+	client := newClient()
+	names := make(map[string]bool)
+	var sets []*keySet
+	for _, cfg := range o.Issuers {
+		t, set, err := a.newTrusted(cfg, client)
+		if err != nil {
+			return fmt.Errorf("issuer %s: %w", cfg.Name, err)
+		}
+		if out.issuers[cfg.Issuer] != nil || names[cfg.Name] {
+			return fmt.Errorf("%w: two issuers %s", ErrBadClaims, cfg.Name)
+		}
+		out.issuers[cfg.Issuer], names[cfg.Name] = t, true
+		if set != nil {
+			sets = append(sets, set)
+		}
+	}
+	if o.Hook.URL != "" {
+		out.hook = a.newHook(o.Hook, client)
+	}
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	if o.Log != nil {
 		a.log = o.Log
 	}
-	a.outside = &outside{}
+	a.outside = out
+	a.mu.Unlock()
+	for _, set := range sets {
+		a.begin(func() { set.run(a.ctx) }) // ended by Close
+	}
+	context.AfterFunc(a.ctx, client.CloseIdleConnections)
 	return nil
 }
 
-// outside is what decides about credentials that are not ours.
-type outside struct{}
+// newClient makes the client for key sets and the hook. It follows no redirect:
+// what a hook is told must not go elsewhere.
+func newClient() *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy:                 http.ProxyFromEnvironment,
+			MaxIdleConnsPerHost:   maxAsking,
+			IdleConnTimeout:       time.Minute,
+			TLSHandshakeTimeout:   5 * time.Second,
+			ResponseHeaderTimeout: fetchTimeout,
+			ForceAttemptHTTP2:     true,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
 
-func (o *outside) identify(context.Context, Attempt, string, bool) (Claims, error) {
+// outside is what decides about credentials that are not ours.
+type outside struct {
+	issuers map[string]*trusted // by claim iss
+	hook    *hook               // nil: none
+}
+
+// identify asks the issuer that the credential names, or else the hook. Errors:
+// ErrInvalid, ErrExpired, ErrNotYet, ErrUnavailable, or the cause of ctx.
+func (o *outside) identify(ctx context.Context, at Attempt, iss string, isToken bool) (Claims, error) {
+	if t := o.issuers[iss]; isToken && t != nil {
+		return t.identify(ctx, at)
+	}
+	if o.hook != nil {
+		return o.hook.identify(ctx, at)
+	}
 	return Claims{}, ErrInvalid
 }
 
