@@ -23,6 +23,7 @@ type path struct {
 
 // selected is called by the agent, one at a time, when it has chosen a pair.
 func (s *Session) selected(local, remote ice.Candidate) {
+	s.setDeadline(nil)
 	addr, ok := addrOfCandidate(remote)
 	if !ok {
 		return

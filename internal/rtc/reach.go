@@ -120,6 +120,13 @@ func (s *Session) note(lines []string) {
 	}
 }
 
+// forget drops the record of what the peer has named.
+func (s *Session) forget() {
+	s.tried.Lock()
+	defer s.tried.Unlock()
+	s.received = nil
+}
+
 // describe puts the value of an a=candidate line into words (RFC 8839, section
 // 5.1); false if it is not one.
 func describe(line string) (heardOf, bool) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pion/webrtc/v4"
 
@@ -127,7 +128,7 @@ func TestTrickle(t *testing.T) {
 	odd := "a=candidate:1 1 udp 2130706431 7f3a.local 5000 typ host\r\n" +
 		"a=candidate:2 1 sctp 2130706431 192.0.2.1 5000 typ host\r\n" +
 		"a=candidate:3 1 tcp 2130706431 192.0.2.1 9 typ host tcptype active\r\n" +
-		"a=candidate:nonsense\r\n"
+		"a=candidate:4 1 udp 2130706431 192.0.2.1 9 typ carrier-pigeon\r\n"
 	if err := s.PatchTrickle([]byte(fragmentOf(sdp) + odd)); err != nil {
 		t.Errorf("PatchTrickle: %v", err)
 	}
@@ -140,5 +141,113 @@ func TestTrickle(t *testing.T) {
 	}
 	if err := s.PatchTrickle([]byte(fragmentOf(sdp))); err != rtc.ErrClosed {
 		t.Errorf("after Close: got %v, want ErrClosed", err)
+	}
+}
+
+// startOnly answers an offer without anybody to take the answer.
+func startOnly(t *testing.T, e *rtc.Endpoint, sdp string, dir rtc.Direction, cfg rtc.SessionConfig) *rtc.Session {
+	t.Helper()
+	o, err := rtc.ParseOffer([]byte(sdp), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Offer = o
+	s, err := e.NewSession(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close(nil) })
+	return s
+}
+
+func TestRestart_BeforeTheFirstConnection(t *testing.T) {
+	e := listen(t, nil)
+	pc := newPeer(t, peerOptions{})
+	view(t, pc)
+	sdp := makeOffer(t, pc, nil)
+	// As if the client had changed its network between POST and answer.
+	old := strings.NewReplacer("a=ice-ufrag:", "a=ice-ufrag:old", "a=ice-pwd:", "a=ice-pwd:old").Replace(sdp)
+	s := startOnly(t, e, old, rtc.View, rtc.SessionConfig{})
+	before := s.ETag()
+	frag, tag, err := s.Restart([]byte(fragmentOf(sdp)))
+	if err != nil {
+		t.Fatalf("Restart: %v", err)
+	}
+	if tag == before {
+		t.Error("the tag is the old one")
+	}
+	answer := merge(string(s.Answer()), string(frag))
+	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "connection", s.Connected)
+}
+
+func TestRestart_KeepsOptionsAndForgetsOldCandidates(t *testing.T) {
+	e := listen(t, func(c *rtc.Config) { c.DisableTCP = true })
+	withOption := strings.Replace(full, "t=0 0\r\n", "t=0 0\r\na=ice-options:trickle renomination\r\n", 1)
+	old := strings.Replace(withOption, "a=mid:0", "a=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\na=mid:0", 1)
+	s := startOnly(t, e, old, rtc.View, rtc.SessionConfig{})
+	if _, got := s.Candidates(); len(got) != 1 || got[0] != "udp 127.0.0.1:9 host" {
+		t.Errorf("got candidates %q before", got)
+	}
+	frag, _, err := s.Restart([]byte("m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=ice-ufrag:news\r\na=ice-pwd:new3456789012345678901\r\n" +
+		"a=candidate:1 1 udp 1 127.0.0.1 10 typ host\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, got := s.Candidates(); len(got) != 1 || got[0] != "udp 127.0.0.1:10 host" {
+		t.Errorf("got candidates %q after", got)
+	}
+	const options = "a=ice-options:trickle ice2\r\n"
+	if !strings.Contains(string(frag), options) || !strings.Contains(string(s.Answer()), options) {
+		t.Errorf("options differ:\n%s%s", s.Answer(), frag)
+	}
+	if !strings.Contains(string(frag), "a=mid:0\r\n") || !strings.Contains(string(frag), "a=end-of-candidates\r\n") {
+		t.Errorf("got fragment %s", frag)
+	}
+}
+
+func TestRestart_ThatLeadsNowhereEndsInTime(t *testing.T) {
+	e := listen(t, func(c *rtc.Config) { c.ConnectTimeout = 2 * time.Second })
+	v := newViewer(t, e, peerOptions{})
+	began := time.Now()
+	_, _, err := v.s.Restart([]byte("a=ice-ufrag:news\r\na=ice-pwd:new3456789012345678901\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the end", v.s.Done())
+	if !errors.Is(v.s.Err(), rtc.ErrConsentLost) || time.Since(began) > 4*time.Second {
+		t.Errorf("got %v after %v", v.s.Err(), time.Since(began))
+	}
+}
+
+func TestTrickle_OfAnotherICESession(t *testing.T) {
+	e := listen(t, nil)
+	// Each m-line with a transport of its own, as before bundling.
+	i := strings.Index(full, "m=video")
+	s := startOnly(t, e, full[:i]+strings.ReplaceAll(full[i:], "ufrag:abcd", "ufrag:efgh"), rtc.Publish, rtc.SessionConfig{})
+	line := "a=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n"
+	for name, tc := range map[string]struct {
+		frag, code string
+		received   bool
+	}{
+		"another ufrag":          {"a=ice-ufrag:wxyz\r\n" + line, rtc.CodeUnknownUfrag, false},
+		"another password":       {"a=ice-ufrag:abcd\r\na=ice-pwd:x123456789012345678901\r\n" + line, rtc.CodeUnknownUfrag, false},
+		"of a bundled m-line":    {"m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=ice-ufrag:efgh\r\n" + line, "", false},
+		"of another in the line": {"a=ice-ufrag:abcd\r\n" + strings.Replace(line, "host", "host ufrag wxyz", 1), "", false},
+		"the right one":          {"a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n" + strings.Replace(line, " 9 ", " 10 ", 1), "", true},
+	} {
+		err := s.PatchTrickle([]byte(tc.frag))
+		var oe *rtc.OfferError
+		if errors.As(err, &oe); (tc.code == "") != (err == nil) || oe != nil && oe.Code != tc.code {
+			t.Errorf("%s: got %v, want %q", name, err, tc.code)
+		}
+		if tc.received {
+			waitFor(t, "the candidate", func() bool { _, got := s.Candidates(); return len(got) == 1 })
+		}
+	}
+	if _, got := s.Candidates(); len(got) != 1 || got[0] != "udp 127.0.0.1:10 host" {
+		t.Errorf("got candidates %q", got)
 	}
 }

@@ -57,6 +57,7 @@ func (s *Session) logFailure(err error) {
 
 // finish tears everything down, tells the peer, and waits.
 func (s *Session) finish(conn *dtls.Conn) {
+	s.setDeadline(nil)
 	s.in.stop()
 	if conn != nil {
 		_ = conn.Close() // sends close_notify; the transport may be gone already
@@ -123,6 +124,7 @@ func (s *Session) startICE() (*ice.Conn, error) {
 	}
 	conn, err := start(s.remote.ufrag, s.remote.pwd)
 	if err == nil {
+		s.started = true
 		s.addCandidates(s.remoteLines)
 	}
 	return conn, err

@@ -61,12 +61,15 @@ type Session struct {
 	done   chan struct{}
 	wg     sync.WaitGroup // of the goroutines that run while connected
 
-	answer []byte
-	etag   atomic.Pointer[string]
-	signal sync.Mutex // serialises trickle and restart; guards what follows
-	remote credentials
-	// remoteLines are the candidates of the peer until ICE starts.
-	remoteLines []string
+	answer      []byte
+	etag        atomic.Pointer[string]
+	signal      sync.Mutex // serialises trickle and restart; guards what follows
+	remote      credentials
+	remoteCount int      // candidates of it that the agent has got
+	remoteLines []string // candidates of it that wait until ICE starts
+	started     bool     // ICE has
+
+	deadline atomic.Pointer[time.Timer] // of a restart; nil: none under way
 
 	tried    sync.Mutex // guards what follows
 	offered  []string   // in words
@@ -104,7 +107,7 @@ func (e *Endpoint) NewSession(cfg SessionConfig) (*Session, error) {
 		cfg.Log = e.log
 	}
 	s := &Session{
-		e: e, cfg: cfg, log: cfg.Log, offer: cfg.Offer, remote: cfg.Offer.ice, remoteLines: cfg.Offer.candidates,
+		e: e, cfg: cfg, log: cfg.Log, offer: cfg.Offer, remote: cfg.Offer.ice, remoteLines: slices.Clone(cfg.Offer.candidates),
 		ssrc: map[string]uint32{}, rtx: map[string]uint32{},
 		done: make(chan struct{}), hasPath: make(chan struct{}),
 	}
