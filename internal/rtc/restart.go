@@ -42,7 +42,6 @@ func (s *Session) gather() (credentials, error) {
 // them our checks can open a NAT on our side. There is a bound to them for each
 // ICE session: every one costs a row of checks.
 func (s *Session) addCandidates(lines []string) {
-	s.note(lines)
 	if s.e.cfg.ICELite {
 		return
 	}
@@ -83,6 +82,7 @@ func (s *Session) PatchTrickle(frag []byte) error {
 		return refuse(CodeUnknownUfrag, "the ice-ufrag is not that of this ICE session; a restart needs If-Match: *")
 	}
 	lines := ofUfrag(part.candidates, s.remote.ufrag)
+	s.note(lines)
 	if !s.started {
 		if len(s.remoteLines) < maxRemoteCandidates {
 			s.remoteLines = append(s.remoteLines, lines...)
@@ -139,6 +139,7 @@ func (s *Session) restartAgentLocked(remote credentials, lines []string) (creden
 	}
 	s.remote, s.remoteCount = remote, 0
 	s.forget()
+	s.note(lines)
 	if err := s.agent.SetRemoteCredentials(remote.ufrag, remote.pwd); err != nil {
 		return credentials{}, err
 	}

@@ -113,6 +113,7 @@ func (e *Endpoint) NewSession(cfg SessionConfig) (*Session, error) {
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.chooseSSRCs()
+	s.note(cfg.Offer.candidates)
 	s.in.init(s)
 	switch {
 	case !s.usesUDP() && !s.usesTCP():
