@@ -18,7 +18,7 @@ const indexFile = "index.html"
 
 // pageRoutes are the addresses that the front end has a page for.
 func pageRoutes() []string {
-	return []string{"/", "/studio/:room", "/r/:room", "/archive", "/archive/:id", "/admin"}
+	return []string{"/", "/studio/:room", "/r/:room", "/archive", "/archive/:id", "/admin", "/diagnose"}
 }
 
 // page answers with the document of the front end.

@@ -89,6 +89,8 @@ const GIVE_UP = 5000;
 const GIVE_UP_UNSEEN = 8000;
 /** How long a found path may take to bring bytes, in milliseconds. */
 const MEDIA_TIMEOUT = 4000;
+/** How long a server that restarts may be away, in milliseconds. */
+const RESTARTS = 30_000;
 /** A restart that takes longer than this is shown, in milliseconds. */
 const UNNOTICED = 1500;
 
@@ -332,10 +334,14 @@ export abstract class Link extends Emitter<LinkEvents> {
     this.#set({ retryAt: 0, attempt: this.#state.attempt + (this.#watch ? 1 : 0) });
   }
 
-  /** Without a network it is not the server that does not answer. */
+  /** Why nobody answers, where that is known better than by the silence. */
   #worded(problem: Problem): Problem {
-    const away = problem.code === 'network' && !this.#network.online;
-    return away ? new Problem('offline', problem.message) : problem;
+    if (problem.code !== 'network') return problem;
+    if (!this.#network.online) return new Problem('offline', problem.message);
+    const { problem: before, since } = this.#state;
+    // A server that said it restarts does not answer for a while.
+    const soon = this.#now() - since < RESTARTS;
+    return before?.code === 'shutting_down' && soon ? before : problem;
   }
 
   #up(): void {
