@@ -76,7 +76,7 @@ func Listen(cfg Config) (*Endpoint, error) {
 	// Reads the socket on its own goroutine, which Close ends.
 	e.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: e.udp, Logger: quiet.NewLogger("udp"), Net: emptyNet()})
 	if listener != nil {
-		e.tcp = newTCPMux(listener, e.log)
+		e.tcp = newTCPMux(listener, e.log, tcpFirstFrame)
 	}
 	return e, nil
 }

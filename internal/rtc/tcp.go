@@ -15,8 +15,16 @@ import (
 
 const (
 	// tcpFirstFrame bounds how long a stranger may hold a connection without
-	// naming a session.
-	tcpFirstFrame = 10 * time.Second
+	// naming a session. Browsers send a check as soon as they are connected.
+	tcpFirstFrame = 5 * time.Second
+	// Strangers, in all and of one address: a school behind one address sends
+	// hundreds within seconds, but each is a stranger for a moment only. Beyond,
+	// the oldest of all goes, and the newest of one address.
+	maxTCPStrangers       = 1024
+	maxTCPStrangersOfAddr = 256
+	// A peer has a connection for each pair of addresses, and new ones after a
+	// restart.
+	maxTCPOfSession = 32
 	// tcpIdle: ICE checks a connection in use every few seconds.
 	tcpIdle         = 60 * time.Second
 	tcpWriteTimeout = 10 * time.Second
@@ -39,11 +47,13 @@ type tcpMux struct {
 	log      *slog.Logger
 	wg       sync.WaitGroup
 	done     chan struct{}
+	first    time.Duration // see tcpFirstFrame
 
-	mu     sync.Mutex // guards what follows
-	conns  map[tcpKey]*tcpConn
-	peers  map[netip.AddrPort]*tcpPeer
-	closed bool
+	mu        sync.Mutex // guards what follows
+	conns     map[tcpKey]*tcpConn
+	peers     map[netip.AddrPort]*tcpPeer
+	strangers map[*tcpPeer]time.Time // since when
+	closed    bool
 }
 
 type tcpKey struct {
@@ -51,8 +61,11 @@ type tcpKey struct {
 	ipv6  bool
 }
 
-func newTCPMux(l *net.TCPListener, log *slog.Logger) *tcpMux {
-	m := &tcpMux{listener: l, log: log, done: make(chan struct{}), conns: map[tcpKey]*tcpConn{}, peers: map[netip.AddrPort]*tcpPeer{}}
+func newTCPMux(l *net.TCPListener, log *slog.Logger, first time.Duration) *tcpMux {
+	m := &tcpMux{
+		listener: l, log: log, first: first, done: make(chan struct{}),
+		conns: map[tcpKey]*tcpConn{}, peers: map[netip.AddrPort]*tcpPeer{}, strangers: map[*tcpPeer]time.Time{},
+	}
 	m.wg.Go(m.accept) // ended by Close
 	return m
 }
@@ -80,9 +93,9 @@ func (m *tcpMux) accept() {
 func (m *tcpMux) admit(c net.Conn) {
 	p := newTCPPeer(m, c)
 	m.mu.Lock()
-	ok := !m.closed && len(m.peers) < maxTCPPeers && p.addr.IsValid()
+	ok := !m.closed && len(m.peers) < maxTCPPeers && p.addr.IsValid() && m.roomForLocked(p)
 	if ok {
-		m.peers[p.addr] = p
+		m.peers[p.addr], m.strangers[p] = p, time.Now()
 		m.wg.Go(p.read)  // both ended by p.close
 		m.wg.Go(p.write) //
 	}
@@ -92,9 +105,62 @@ func (m *tcpMux) admit(c net.Conn) {
 	}
 }
 
+// roomForLocked says whether one more stranger may stay. Looking through all of
+// them is cheap beside accepting a connection.
+func (m *tcpMux) roomForLocked(p *tcpPeer) bool {
+	var oldest *tcpPeer
+	alike := 0
+	for other, since := range m.strangers {
+		if sameSource(other.addr.Addr(), p.addr.Addr()) {
+			alike++
+		}
+		if oldest == nil || since.Before(m.strangers[oldest]) {
+			oldest = other
+		}
+	}
+	if alike >= maxTCPStrangersOfAddr {
+		return false
+	}
+	if len(m.strangers) >= maxTCPStrangers {
+		delete(m.strangers, oldest)
+		oldest.close()
+	}
+	return true
+}
+
+// sameSource counts a /64 of IPv6 as one address, as that is what one host gets.
+func sameSource(a, b netip.Addr) bool {
+	if a.Is4() || b.Is4() {
+		return a == b
+	}
+	const network = 64
+	p, err := a.Prefix(network)
+	return err == nil && p.Contains(b)
+}
+
+// introduce enters p, which has named a session; false if that has too many
+// connections already.
+func (m *tcpMux) introduce(p *tcpPeer, to *tcpConn) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := 0
+	for _, other := range m.peers {
+		if other != p && other.owner() == to.owner && !other.isClosing() {
+			n++
+		}
+	}
+	if n >= maxTCPOfSession {
+		return false
+	}
+	delete(m.strangers, p)
+	p.home.Store(to)
+	return true
+}
+
 func (m *tcpMux) forget(p *tcpPeer) {
 	m.mu.Lock()
 	delete(m.peers, p.addr)
+	delete(m.strangers, p)
 	m.mu.Unlock()
 	if s := p.owner(); s != nil {
 		s.tcpLost(p)

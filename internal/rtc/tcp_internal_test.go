@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +111,93 @@ func TestTCP_StrangersAreSentAway(t *testing.T) {
 		var timeout net.Error
 		if _, err := c.Read(make([]byte, 1)); err == nil || errors.As(err, &timeout) && timeout.Timeout() {
 			t.Errorf("%s: got %v, want a closed connection", name, err)
+		}
+	}
+}
+
+func TestTCP_StrangersAreFewAndShort(t *testing.T) {
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newTCPMux(l, slog.New(slog.DiscardHandler), 200*time.Millisecond)
+	defer func() { _ = m.Close() }()
+	count := func() (int, int) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return len(m.strangers), len(m.peers)
+	}
+	silent, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	media, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = media.Close() }()
+	if _, err := media.Write(append([]byte{0, 12, 0x80}, make([]byte, 11)...)); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]net.Conn{"says nothing": silent, "sends media": media} {
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		var timeout net.Error
+		if _, err := c.Read(make([]byte, 1)); err == nil || errors.As(err, &timeout) && timeout.Timeout() {
+			t.Errorf("%s: got %v, want a closed connection", name, err)
+		}
+	}
+	poll(t, "nothing to be left", func() bool {
+		strangers, peers := count()
+		return strangers == 0 && peers == 0
+	})
+}
+
+func TestTCP_StrangersAreBounded(t *testing.T) {
+	m := &tcpMux{strangers: map[*tcpPeer]time.Time{}}
+	began := time.Now()
+	enter := func(a netip.Addr, i int) (*tcpPeer, bool) {
+		p := &tcpPeer{addr: netip.AddrPortFrom(a, uint16(i)), closing: make(chan struct{})}
+		ok := m.roomForLocked(p)
+		if ok {
+			m.strangers[p] = began.Add(time.Duration(i))
+		}
+		return p, ok
+	}
+	first, _ := enter(netip.MustParseAddr("192.0.2.1"), 1)
+	for i := 2; i <= maxTCPStrangersOfAddr; i++ {
+		if _, ok := enter(netip.MustParseAddr("192.0.2.1"), i); !ok {
+			t.Fatalf("number %d of one address is sent away", i)
+		}
+	}
+	if _, ok := enter(netip.MustParseAddr("192.0.2.1"), 999); ok {
+		t.Error("one address may have any number")
+	}
+	for i := range maxTCPStrangersOfAddr {
+		enter(netip.AddrFrom16([16]byte{0x20, 1, 15: byte(i)}), 1000+i)
+	}
+	if _, ok := enter(netip.MustParseAddr("2001::ffff"), 2000); ok {
+		t.Error("one network of IPv6 may have any number")
+	}
+	for i := 2 * maxTCPStrangersOfAddr; i < maxTCPStrangers; i++ {
+		enter(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 3000+i)
+	}
+	if first.isClosing() {
+		t.Error("the oldest went before its time")
+	}
+	if _, ok := enter(netip.MustParseAddr("192.0.2.9"), 9000); !ok || !first.isClosing() || len(m.strangers) != maxTCPStrangers {
+		t.Errorf("the newest comes in: %v, the oldest goes: %v, %d strangers", ok, first.isClosing(), len(m.strangers))
+	}
+}
+
+func TestTCP_ConnectionsOfASessionAreBounded(t *testing.T) {
+	m := &tcpMux{peers: map[netip.AddrPort]*tcpPeer{}, strangers: map[*tcpPeer]time.Time{}}
+	home := &tcpConn{owner: &Session{}}
+	for i := range maxTCPOfSession + 1 {
+		p := &tcpPeer{addr: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(i)), closing: make(chan struct{})}
+		m.peers[p.addr] = p
+		if got, want := m.introduce(p, home), i < maxTCPOfSession; got != want {
+			t.Errorf("connection %d: taken %v, want %v", i, got, want)
 		}
 	}
 }

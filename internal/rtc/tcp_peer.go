@@ -114,7 +114,7 @@ func (p *tcpPeer) read() {
 	defer p.close()
 	r := bufio.NewReaderSize(p.conn, maxTCPFrame)
 	buf := make([]byte, maxTCPFrame)
-	timeout := tcpFirstFrame
+	timeout := p.mux.first
 	for {
 		if err := p.conn.SetReadDeadline(time.Now().Add(timeout)); err != nil {
 			return
@@ -148,9 +148,10 @@ func (p *tcpPeer) deliver(frame []byte, arrival time.Time) bool {
 	home := p.home.Load()
 	if isMedia(frame) {
 		// Not only on the selected path: Chrome sends on the one it likes best.
-		if home != nil {
-			home.owner.mediaIn(frame, arrival)
+		if home == nil {
+			return false // a stranger has to name a session first
 		}
+		home.owner.mediaIn(frame, arrival)
 		return true
 	}
 	if home == nil || home.isClosed() {
@@ -159,7 +160,9 @@ func (p *tcpPeer) deliver(frame []byte, arrival time.Time) bool {
 		if next == nil {
 			return home != nil && home.owner.ctx.Err() == nil
 		}
-		p.home.Store(next)
+		if !p.mux.introduce(p, next) {
+			return false
+		}
 		home = next
 	}
 	select {
