@@ -97,7 +97,7 @@ type grantView struct {
 	Role      access.Role `json:"role"`
 	Room      string      `json:"room"`
 	Name      string      `json:"name"`
-	*playerView
+	playerView
 }
 
 // playerView is how a player uses its token.
@@ -212,7 +212,7 @@ func (s *Server) grant(c *gin.Context, token string, cl access.Claims) (grantVie
 		return v, nil
 	}
 	_, legacy := s.link(c, cl, token)
-	v.playerView = &playerView{Legacy: legacy}
+	v.Legacy = legacy
 	user, password, err := s.cfg.Authority.PlayerLogin(cl)
 	if errors.Is(err, access.ErrBadClaims) {
 		return v, nil // ids of another system that are too long for a login
