@@ -29,11 +29,22 @@ type gateway struct {
 
 func newGateway(t *testing.T, change func(*Config)) *gateway {
 	t.Helper()
+	return newGatewayOn(t, rtc.Config{Addr: "127.0.0.1:0", ConnectTimeout: 5 * time.Second}, change)
+}
+
+// newGatewayOn is newGateway with other time limits of sessions.
+func newGatewayOn(t *testing.T, media rtc.Config, change func(*Config)) *gateway {
+	t.Helper()
 	store, err := storage.Open(t.Context(), storage.Config{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
+	var rules func(room string) access.RoomRules // of the authority, once there is one
 	hub := room.NewHub(room.Config{
+		Policy: func(name string) room.Policy {
+			r := rules(name)
+			return room.Policy{Chat: r.Chat, Files: r.Files}
+		},
 		Events: eventLog{store}, Classes: store, Files: fileStore{store},
 		BeginLecture: func(name, title string, at time.Time) (room.Lecture, error) {
 			r, err := store.Begin(name, title, at)
@@ -48,7 +59,7 @@ func newGateway(t *testing.T, change func(*Config)) *gateway {
 			t.Error(err)
 		}
 	})
-	endpoint, err := rtc.Listen(rtc.Config{Addr: "127.0.0.1:0", ConnectTimeout: 5 * time.Second})
+	endpoint, err := rtc.Listen(media)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,6 +78,7 @@ func newGateway(t *testing.T, change func(*Config)) *gateway {
 			change(c)
 		}
 	})
+	rules = s.cfg.Authority.Rules
 	return &gateway{Server: s, t: t, log: logged, store: store, hub: hub}
 }
 
