@@ -30,9 +30,6 @@ var (
 	// ErrFingerprint: the certificate of the peer is not the one that its offer
 	// names.
 	ErrFingerprint = errors.New("rtc: certificate does not match the offer")
-	// ErrNewCredentials: the fragment has another ice-ufrag and ice-pwd, which
-	// makes it a restart (RFC 9725, section 4.3.3).
-	ErrNewCredentials = errors.New("rtc: fragment of another ICE session")
 	// ErrNotConnected: the session has no keys yet.
 	ErrNotConnected = errors.New("rtc: not connected")
 	// ErrNoPath: the session is limited to a transport that the endpoint lacks.
