@@ -3,6 +3,8 @@ package api
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -15,24 +17,47 @@ import (
 // serve runs the server on loopback with the time limits that it really has.
 func (g *gateway) serve(tune func(*http.Server)) string {
 	g.t.Helper()
+	return serveOn(g.t, g.Server, nil, tune)
+}
+
+// serveOn runs s on loopback, over TLS if cfg is not nil, until the test ends.
+func serveOn(t *testing.T, s *Server, cfg *tls.Config, tune func(*http.Server)) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		g.t.Fatal(err)
+		t.Fatal(err)
 	}
-	hs := g.httpServer(nil)
+	hs := s.httpServer(cfg)
 	if tune != nil {
 		tune(hs)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- g.run(ctx, hs, l) }() // ended by the cleanup
-	g.t.Cleanup(func() {
+	go func() { served <- s.run(ctx, hs, l) }() // ended by the cleanup
+	t.Cleanup(func() {
 		cancel()
 		if err := <-served; err != nil {
-			g.t.Error(err)
+			t.Error(err)
 		}
 	})
 	return l.Addr().String()
+}
+
+// sendRaw sends bytes as they are and returns what comes back until the
+// connection ends, at most five seconds long.
+func sendRaw(t *testing.T, addr, request string) string {
+	t.Helper()
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()                                    // nothing is left to lose
+	_ = nc.SetDeadline(time.Now().Add(5 * time.Second)) // of a TCP connection: cannot fail
+	if _, err := nc.Write([]byte(request)); err != nil {
+		return "" // refused before all was sent
+	}
+	answer, _ := io.ReadAll(nc) // cut connections are answers too
+	return string(answer)
 }
 
 // A client that never ends its header, or its body, is cut; others are served
@@ -151,5 +176,37 @@ func TestServer_BoundsItsConnections(t *testing.T) {
 	case <-accepted:
 	case <-time.After(5 * time.Second):
 		t.Error("a connection in place of a closed one was refused")
+	}
+}
+
+func TestServer_BoundsTheConnectionsOfAnAddress(t *testing.T) {
+	proxy, one, other := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	b := newConnections(6, 2, func(a netip.Addr) bool { return a == proxy })
+	var leave []func()
+	enter := func(a netip.Addr) bool {
+		l, ok := b.enter(a)
+		if ok {
+			leave = append(leave, l)
+		}
+		return ok
+	}
+	if !enter(one) || !enter(one) || enter(one) {
+		t.Error("want two connections of an address and no third")
+	}
+	if !enter(other) {
+		t.Error("another address is refused")
+	}
+	if !enter(proxy) || !enter(proxy) || !enter(proxy) {
+		t.Error("a proxy is bounded like a client")
+	}
+	if enter(proxy) {
+		t.Error("there is a seventh connection")
+	}
+	for _, l := range leave {
+		l()
+		l() // a second Close gives no second place
+	}
+	if b.open != 0 || len(b.addrs.by) != 0 {
+		t.Errorf("%d connections and %d addresses are left", b.open, len(b.addrs.by))
 	}
 }
