@@ -16,7 +16,9 @@ import (
 	"github.com/lectern/lectern/egress/rtsp"
 	"github.com/lectern/lectern/egress/transcode"
 	"github.com/lectern/lectern/egress/whep"
+	"github.com/lectern/lectern/internal/certs"
 	"github.com/lectern/lectern/internal/rtc"
+	"github.com/lectern/lectern/internal/turn"
 	"github.com/lectern/lectern/room"
 	"github.com/lectern/lectern/room/access"
 	"github.com/lectern/lectern/storage"
@@ -33,6 +35,7 @@ type gateway struct {
 	newKey     bool // the admin key was made just now
 	store      *storage.Store
 	endpoint   *rtc.Endpoint
+	turn       *turn.Server // nil: off
 	renditions *transcode.Pool
 	hub        *room.Hub
 	whep       *whep.Server
@@ -42,6 +45,9 @@ type gateway struct {
 	rtmpDone   sync.WaitGroup
 	api        *api.Server
 	listener   net.Listener
+
+	certs       *certs.Source // nil: HTTPS is off
+	tlsListener net.Listener
 }
 
 // open makes all parts, from the ground up, and listens. After an error
@@ -56,24 +62,31 @@ func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *gateway,
 			}
 		}
 	}()
-	if g.authority, g.newKey, err = access.Open(cfg.Data.Dir, cfg.AdminKey); err != nil {
-		return nil, fmt.Errorf("open keys: %w", err)
+	if err = g.openAuthority(ctx); err != nil {
+		return nil, err
 	}
-	undo = append(undo, g.authority.DropNewAdminKey) // it is shown by a start that succeeds
+	undo = append(undo, g.dropAuthority)
 	// The ports first: a second gateway on the same data directory must not get
 	// as far as recovering the recordings of the first.
 	if g.listener, err = net.Listen("tcp", cfg.HTTP.Addr); err != nil {
 		return nil, fmt.Errorf("listen for http: %w", err)
 	}
 	undo = append(undo, g.listener.Close)
-	if g.endpoint, err = rtc.Listen(g.rtcConfig()); err != nil {
-		return nil, fmt.Errorf("listen for media: %w", err)
+	if err = g.openHTTPS(); err != nil {
+		return nil, err
 	}
-	undo = append(undo, g.endpoint.Close)
+	undo = append(undo, g.closeHTTPS)
+	if err = g.openMedia(); err != nil {
+		return nil, err
+	}
+	undo = append(undo, g.closeMedia)
 	if g.store, err = storage.Open(ctx, g.storageConfig()); err != nil {
 		return nil, fmt.Errorf("open storage: %w", err)
 	}
 	undo = append(undo, g.store.Close)
+	if err = g.authority.UseLedger(ctx, ledger{g.store}); err != nil {
+		return nil, err
+	}
 	g.renditions = transcode.New(transcode.Config{
 		FFmpeg: cfg.Transcode.FFmpeg, MaxProcesses: cfg.Transcode.MaxProcesses, IdleStop: cfg.Transcode.IdleStop, Log: log,
 	})
@@ -123,19 +136,26 @@ func (g *gateway) roomConfig() room.Config {
 		Log: g.log, Grace: g.cfg.Rooms.Grace, Idle: g.cfg.Rooms.IdleEnd, NoRecord: !g.cfg.Recording.Enabled,
 		Limits:       room.Limits{FileBytes: g.cfg.Files.MaxBytes, Connections: g.cfg.Rooms.MaxSessions},
 		BeginLecture: beginLecture(g.store), ResumeLecture: resumeLecture(g.store),
-		Events: keep, Classes: keep, Files: keep,
+		Events: keep, Classes: keep, Files: keep, Policy: g.policy,
 	}
 }
 
 func (g *gateway) apiConfig() api.Config {
-	return api.Config{
+	h := g.cfg.HTTP
+	c := api.Config{
 		Hub: g.hub, Authority: g.authority, Store: g.store, WHEP: g.whep, Endpoint: g.endpoint, Renderer: g.renditions,
-		Pages: web.Files(), Version: version, PublicURL: g.cfg.HTTP.PublicURL,
+		Pages: web.Files(), Version: version, PublicURL: h.PublicURL,
 		RTSPPort: portOf(g.addresses().RTSP), RTMPPort: portOf(g.addresses().RTMP),
 		Recording: g.cfg.Recording.Enabled, FileLimit: g.cfg.Files.MaxBytes, RoomQuota: g.cfg.Files.RoomQuotaBytes,
 		MaxSessions: g.cfg.Rooms.MaxSessions, Log: g.log,
-		Ready: g.ready,
+		Ready: g.ready, ICEServers: g.iceServers,
+		Origins: h.Origins, Proxies: g.proxies(), HTTPSPort: g.httpsPort(),
+		MaxConns: h.MaxConnections, MaxConnsPerAddr: h.MaxConnectionsPerAddress, MaxSessionsPerAddr: h.MaxSessionsPerAddress,
 	}
+	if g.certs != nil {
+		c.Plain = g.certs.HTTPHandler
+	}
+	return c
 }
 
 // ready tells whether what is kept can be read, which is what everything needs.
@@ -191,6 +211,9 @@ func (g *gateway) closePlayers() []error {
 // addresses are those that the parts listen at in truth.
 func (g *gateway) addresses() addresses {
 	a := addresses{HTTP: g.listener.Addr().String(), WebRTC: g.endpoint.Addr().String()}
+	if g.tlsListener != nil {
+		a.HTTPS = g.tlsListener.Addr().String()
+	}
 	if g.rtsp != nil {
 		a.RTSP = g.rtsp.Addr().String()
 	}

@@ -19,6 +19,7 @@ const runFile = "lectern.run.json"
 type addresses struct {
 	PID    int    `json:"pid"`
 	HTTP   string `json:"http"`
+	HTTPS  string `json:"https,omitempty"`
 	WebRTC string `json:"webrtc"`
 	RTSP   string `json:"rtsp,omitempty"`
 	RTMP   string `json:"rtmp,omitempty"`

@@ -16,6 +16,8 @@ type serveCmd struct {
 	Config string `help:"Configuration file (see config/lectern.yaml)." type:"existingfile" placeholder:"FILE"`
 	Data   string `help:"Data directory (lectern-data)." placeholder:"DIR"`
 	HTTP   string `help:"Address of pages, signalling and API (:8080)." placeholder:"ADDR" name:"http"`
+	HTTPS  string `help:"HTTPS beside it: off, self_signed, files or acme." placeholder:"MODE" name:"https"`
+	TLS    string `help:"Address of HTTPS (:8443)." placeholder:"ADDR" name:"https-addr"`
 	WebRTC string `help:"UDP and TCP address of media (:8189)." placeholder:"ADDR" name:"webrtc"`
 	RTSP   string `help:"Address for RTSP players (:8554)." placeholder:"ADDR" name:"rtsp"`
 	RTMP   string `help:"Address for RTMP players (:1935)." placeholder:"ADDR" name:"rtmp"`
@@ -25,7 +27,7 @@ type serveCmd struct {
 func (c serveCmd) flags() map[string]any {
 	flags := map[string]any{}
 	for key, v := range map[string]string{
-		"data.dir": c.Data, "http.addr": c.HTTP, "webrtc.addr": c.WebRTC, "rtsp.addr": c.RTSP, "rtmp.addr": c.RTMP,
+		"data.dir": c.Data, "http.addr": c.HTTP, "tls.mode": c.HTTPS, "tls.addr": c.TLS, "webrtc.addr": c.WebRTC, "rtsp.addr": c.RTSP, "rtmp.addr": c.RTMP,
 	} {
 		if v != "" {
 			flags[key] = v
@@ -75,7 +77,7 @@ func (g *gateway) serve(ctx context.Context) error {
 	httpCtx, stopHTTP := context.WithCancel(context.Background())
 	defer stopHTTP()
 	failed := make(chan error, 1)
-	go func() { failed <- g.api.Serve(httpCtx, g.listener) }() // ended by stopHTTP in close
+	go func() { failed <- g.serveHTTP(httpCtx) }() // ended by stopHTTP in close
 	var err error
 	select {
 	case <-ctx.Done():
@@ -114,6 +116,7 @@ func (g *gateway) close(ctx context.Context, stopHTTP func(), served <-chan erro
 	step("end publishers", g.api.EndPublishers)
 	// Recordings are closed and synced before anything else may fail or hang.
 	step("close rooms", g.hub.Close)
+	g.authority.Close() // it notes in the storage when keys were used
 	step("close storage", func(context.Context) error { return g.store.Close() })
 	// Now those who watch: players, then viewers and the pages' connections.
 	step("close players", func(context.Context) error { return errors.Join(g.closePlayers()...) })
@@ -129,8 +132,9 @@ func (g *gateway) close(ctx context.Context, stopHTTP func(), served <-chan erro
 			return ctx.Err()
 		}
 	})
+	step("close certificate", func(context.Context) error { return g.closeHTTPS() })
 	step("close api", func(context.Context) error { return g.api.Close() })
-	step("close media port", func(context.Context) error { return g.endpoint.Close() })
+	step("close media port", func(context.Context) error { return g.closeMedia() })
 	step("remove run file", func(context.Context) error { return removeRunFile(g.cfg.Data.Dir) })
 	g.log.Info("shut down", "dur_ms", time.Since(began).Milliseconds())
 	return errors.Join(errs...)
