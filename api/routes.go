@@ -21,7 +21,7 @@ func (s *Server) routes() (*gin.Engine, error) {
 	if err := e.SetTrustedProxies(nil); err != nil { // arrive knows them
 		return nil, fmt.Errorf("trusting no proxies: %w", err)
 	}
-	e.Use(identify, s.arrive, s.logRequests, s.recoverPanics, secure, s.gate, s.crossOrigin, s.toHTTPS)
+	e.Use(identify, s.arrive, s.logRequests, s.recoverPanics, secure, s.gate, s.crossOrigin, s.toHTTPS, s.handle(plainPath))
 	e.NoRoute(s.handle(s.noRoute))
 	e.NoMethod(s.handle(func(*gin.Context) error {
 		return fail(http.StatusMethodNotAllowed, "method_not_allowed", "This address does not take that method.")
@@ -29,6 +29,7 @@ func (s *Server) routes() (*gin.Engine, error) {
 	s.signallingRoutes(e)
 	s.apiRoutes(e)
 	s.rightsRoutes(e)
+	s.diagnoseRoutes(e)
 	s.lectureRoutes(e)
 	for _, path := range pageRoutes() {
 		e.GET(path, s.handle(s.page))
@@ -47,7 +48,7 @@ func (s *Server) signallingRoutes(e *gin.Engine) {
 		{way: wayWHEP, dir: rtc.View, may: mayWatchAny, open: s.openViewer},
 	} {
 		limit := s.rateLimit(s.signalling)
-		g := e.Group("/"+string(end.way)+"/:room", s.handle(plainPath))
+		g := e.Group("/" + string(end.way) + "/:room")
 		for _, path := range []string{"", "/:slot"} {
 			g.POST(path, limit, s.handle(s.post(end)))
 			g.GET(path, s.handle(s.describe(end)))

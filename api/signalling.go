@@ -60,9 +60,12 @@ func mayPublishTo(room, slot string) right {
 
 func mayWatchAny(room, _ string) right { return mayWatch(room) }
 
-// plainPath refuses an address in which a slash is encoded: decoded, it would
-// name another resource than it seems to.
+// plainPath refuses an address of signalling in which a slash is encoded:
+// decoded, it would name another resource than it seems to.
 func plainPath(c *gin.Context) error {
+	if path := c.Request.URL.Path; !strings.HasPrefix(path, "/whip/") && !strings.HasPrefix(path, "/whep/") {
+		return nil
+	}
 	if strings.Contains(strings.ToLower(c.Request.URL.EscapedPath()), "%2f") {
 		return fail(http.StatusBadRequest, "bad_name", sayBadName)
 	}
@@ -310,7 +313,8 @@ func (s *Server) patch(e *endpoint) handler {
 			return fail(http.StatusPreconditionFailed, "stale_etag", "The ICE session has been restarted since.")
 		}
 		err = sess.peer.PatchTrickle(frag)
-		if errors.Is(err, rtc.ErrNewCredentials) {
+		var bad *rtc.OfferError
+		if errors.As(err, &bad) && bad.Code == rtc.CodeUnknownUfrag {
 			// Whatever it was sent as, it is a restart (RFC 9725, section 4.3.3).
 			return restartICE(c, sess, frag)
 		}
@@ -332,15 +336,10 @@ func restartICE(c *gin.Context, sess *session, frag []byte) error {
 	return nil
 }
 
-// patchError tells a session that has ended meanwhile, or has not begun, from a
-// bad fragment.
+// patchError tells a session that has ended meanwhile from a bad fragment.
 func patchError(err error) error {
-	switch {
-	case errors.Is(err, rtc.ErrClosed):
+	if errors.Is(err, rtc.ErrClosed) {
 		return errNoSession()
-	case errors.Is(err, rtc.ErrNotConnected):
-		return failLater(http.StatusConflict, "not_connected",
-			"The session has not been connected yet, so that there is nothing to restart.", time.Second)
 	}
 	return fmt.Errorf("patching session: %w", err)
 }
