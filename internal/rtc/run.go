@@ -193,10 +193,10 @@ func (s *Session) handshake(ctx context.Context, transport *iceConn) (*dtls.Conn
 		dtls.WithInsecureSkipVerifyHello(true),
 		dtls.WithFlightInterval(dtlsFlight), dtls.WithMTU(dtlsMTU), dtls.WithLoggerFactory(logFactory{s.log}),
 	}
-	if s.offer.dir != Probe { // a peer without media may well not offer SRTP
-		opts = append(opts, dtls.WithSRTPProtectionProfiles(
-			dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80))
-	}
+	// A probe needs no SRTP, but one that offers it is refused by the library if
+	// we know none.
+	opts = append(opts, dtls.WithSRTPProtectionProfiles(
+		dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80))
 	conn, err := dtls.ServerWithOptions(dtlsnet.PacketConnFromConn(transport), transport.RemoteAddr(), opts...)
 	if err != nil {
 		return nil, err
