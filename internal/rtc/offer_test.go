@@ -268,23 +268,3 @@ func TestSession_TwoAtOnceDiffer(t *testing.T) {
 		t.Errorf("got %d sessions, want 2", n)
 	}
 }
-
-func FuzzParseOffer(f *testing.F) {
-	for _, s := range []string{full, head + audioLines, "", "v=0", strings.ReplaceAll(full, "\r\n", "\n"), strings.ReplaceAll(full, "9", "0")} {
-		f.Add([]byte(s), true)
-	}
-	f.Fuzz(func(t *testing.T, raw []byte, publish bool) {
-		dir := rtc.View
-		if publish {
-			dir = rtc.Publish
-		}
-		o, err := rtc.ParseOffer(raw, dir)
-		var oe *rtc.OfferError
-		if err != nil && !errors.As(err, &oe) {
-			t.Fatalf("got %T, want *OfferError", err)
-		}
-		if err == nil && len(o.Codecs(rtc.Audio))+len(o.Codecs(rtc.Video)) == 0 {
-			t.Fatal("accepted without a codec")
-		}
-	})
-}

@@ -131,7 +131,9 @@ func (o *Offer) readSection(d *description, i int) *OfferError {
 			return refuse(CodeBadFingerprint, "the offer has no certificate fingerprint of SHA-256, SHA-384 or SHA-512")
 		}
 		options, _ := m.or(d, "ice-options")
-		o.ice, o.fingerprints, o.trickle = own, fps, slices.Contains(strings.Fields(options), "trickle")
+		// libdatachannel puts commas between them.
+		words := strings.Fields(strings.ReplaceAll(options, ",", " "))
+		o.ice, o.fingerprints, o.trickle = own, fps, slices.Contains(words, "trickle")
 		return nil // and is looked at again in its turn
 	}
 	if len(fps) > 0 && !slices.EqualFunc(fps, o.fingerprints, fingerprint.equal) {
