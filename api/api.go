@@ -97,6 +97,7 @@ type Server struct {
 	passcodes  *throttle
 	addrs      *places // sessions by address
 	conns      *connections
+	probes     *probes
 }
 
 // New returns a Server. The caller must Close it.
@@ -130,6 +131,7 @@ func New(cfg Config) (*Server, error) {
 		guesses:    newFailures(cfg.Now),
 		passcodes:  newThrottle(cfg.Now),
 		addrs:      newPlaces(orElse(cfg.MaxSessionsPerAddr, maxSessionsPerAddr)),
+		probes:     newProbes(),
 	}
 	s.sessions = newRegistry(cfg.MaxSessions, s.addrs, cfg.Authority, cfg.Log, cfg.Now)
 	s.conns = newConnections(orElse(cfg.MaxConns, maxConns), orElse(cfg.MaxConnsPerAddr, maxConnsPerAddr), s.trusted)

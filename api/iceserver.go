@@ -41,14 +41,19 @@ func addICELinks(h http.Header, servers []ICEServer) {
 
 // linkServers tells the client of the servers for a session of that name.
 func (s *Server) linkServers(c *gin.Context, session string) {
+	addICELinks(c.Writer.Header(), s.iceServers(c, session))
+}
+
+// iceServers are the servers for a session of that name, for this client.
+func (s *Server) iceServers(c *gin.Context, session string) []ICEServer {
 	if s.cfg.ICEServers == nil {
-		return
+		return nil
 	}
 	host := "localhost"
 	if u, err := url.Parse(s.baseURL(c)); err == nil && u.Hostname() != "" {
 		host = u.Hostname()
 	}
-	addICELinks(c.Writer.Header(), s.cfg.ICEServers(ICERequest{Session: session, Host: host}))
+	return s.cfg.ICEServers(ICERequest{Session: session, Host: host})
 }
 
 // quote makes a quoted-string (RFC 9110, section 5.6.4). Control characters,

@@ -122,5 +122,6 @@ func (s *Server) Close() error {
 		s.sessions.endAll(context.Background(), wayWHEP),
 	)
 	s.sessions.wait()
+	s.probes.close()
 	return err
 }
