@@ -102,8 +102,9 @@ func TestInvitations_KeepToTheirTime(t *testing.T) {
 	g := newGateway(t, nil)
 	teacher := g.token("algebra", access.Teacher)
 	early := g.invitation(teacher, body{"role": "student", "not_before": time.Now().Add(time.Hour).Format(time.RFC3339), "ttl": 60})
-	if code := g.code(403, g.call("", "POST", "/api/invitations/redeem", body{"code": early.Code})); code != "not_yet" {
-		t.Errorf("got %s", code)
+	p := problemIn(t, g.call("", "POST", "/api/invitations/redeem", body{"code": early.Code}))
+	if p.Status != 403 || p.Code != "not_yet" || p.NotBefore == nil || !p.NotBefore.Equal(*early.NotBefore) {
+		t.Errorf("got %+v, want 403 not_yet of %v", p, early.NotBefore)
 	}
 	if now := g.stateOf(teacher, early.ID); now.State != "waiting" || now.NotBefore == nil || now.Expires.Sub(*now.NotBefore) > 61*time.Second {
 		t.Errorf("got %+v", now)

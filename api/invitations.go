@@ -184,13 +184,18 @@ func (s *Server) redeem(c *gin.Context) error {
 
 // redeemError tells what is wrong with a code.
 func redeemError(err error) error {
+	var early *access.EarlyError
+	if errors.As(err, &early) {
+		e := fail(http.StatusForbidden, "not_yet", "The invitation is not valid yet.")
+		e.notBefore, e.cause = early.From, err
+		return e
+	}
 	for _, k := range []known{
 		{access.ErrNotFound, fail(http.StatusNotFound, "no_such_invitation", "There is no such invitation.")},
 		{access.ErrInvalid, fail(http.StatusNotFound, "no_such_invitation", "There is no such invitation.")},
 		{access.ErrRevoked, fail(http.StatusGone, "revoked", "The invitation has been taken back.")},
 		{access.ErrExpired, fail(http.StatusGone, "invitation_expired", "The invitation has expired.")},
 		{access.ErrUsedUp, fail(http.StatusGone, "used_up", "The invitation has been used as often as it may be.")},
-		{access.ErrNotYet, fail(http.StatusForbidden, "not_yet", "The invitation is not valid yet.")},
 	} {
 		if errors.Is(err, k.err) {
 			k.answer.cause = err

@@ -24,6 +24,8 @@ type problem struct {
 	Detail string `json:"detail,omitempty"`
 	// Reason tells why a session has ended: see endReason.
 	Reason string `json:"reason,omitempty"`
+	// NotBefore is when what is not valid yet will be.
+	NotBefore *time.Time `json:"not_before,omitempty"`
 	// Request names the request in the log of the server. Only on errors of
 	// status 500, where the log says more than the answer may.
 	Request string `json:"request,omitempty"`
@@ -35,6 +37,7 @@ type apiError struct {
 	code       string
 	detail     string        // a sentence without its full stop is fine; never a path or a secret
 	reason     string        // why a session has ended; else ""
+	notBefore  time.Time     // when what is not valid yet will be; else zero
 	retryAfter time.Duration // 0: no Retry-After
 	cause      error         // for errors.Is and the log; may be nil
 }
@@ -108,12 +111,13 @@ func (s *Server) writeError(c *gin.Context, err error) {
 		e, foreseen = errStopping(), true
 	}
 	p := problem{
-		Type:   "about:blank",
-		Title:  http.StatusText(e.status),
-		Status: e.status,
-		Code:   e.code,
-		Detail: e.detail,
-		Reason: e.reason,
+		Type:      "about:blank",
+		Title:     http.StatusText(e.status),
+		Status:    e.status,
+		Code:      e.code,
+		Detail:    e.detail,
+		Reason:    e.reason,
+		NotBefore: orNull(e.notBefore),
 	}
 	if !foreseen {
 		p.Request = requestID(c)

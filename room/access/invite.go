@@ -178,6 +178,19 @@ func (a *Authority) Redeem(ctx context.Context, code, name string) (string, Clai
 	return token, c, nil
 }
 
+// EarlyError is ErrNotYet of an invitation: it says when its time comes.
+type EarlyError struct {
+	From time.Time
+}
+
+// Error implements error.
+func (e *EarlyError) Error() string {
+	return ErrNotYet.Error() + ": good from " + e.From.Format(time.RFC3339)
+}
+
+// Is makes errors.Is find ErrNotYet.
+func (e *EarlyError) Is(target error) bool { return target == ErrNotYet }
+
 // redeemable returns the invitation of a code if it holds now. The lookup is by
 // hash: how long it takes tells nothing of a code.
 func (a *Authority) redeemable(sum [sha256.Size]byte, now time.Time) (*grant, error) {
@@ -192,7 +205,7 @@ func (a *Authority) redeemable(sum [sha256.Size]byte, now time.Time) (*grant, er
 	case !now.Before(g.Expires):
 		return nil, ErrExpired
 	case now.Before(g.NotBefore):
-		return nil, ErrNotYet
+		return nil, &EarlyError{From: g.NotBefore}
 	case g.Uses > 0 && g.Used >= g.Uses:
 		return nil, ErrUsedUp
 	}
