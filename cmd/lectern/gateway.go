@@ -166,7 +166,7 @@ func (g *gateway) ready(ctx context.Context) error {
 
 // openPlayers listens for legacy players.
 func (g *gateway) openPlayers() error {
-	door := doorkeeper{hub: g.hub, authority: g.authority}
+	door := doorkeeper{hub: g.hub, authority: g.authority, wrong: &guesses{}}
 	if addr := g.cfg.RTSP.Addr; addr != "" {
 		host, _, err := net.SplitHostPort(addr)
 		if err != nil {
@@ -174,7 +174,7 @@ func (g *gateway) openPlayers() error {
 		}
 		g.rtsp, err = rtsp.Listen(rtsp.Config{
 			Addr: addr, UDP: net.JoinHostPort(host, strconv.Itoa(g.cfg.RTSP.UDPPort)),
-			Directory: rtspDirectory{door}, Render: rtspRender(g.renditions), Log: g.log,
+			Directory: rtspDirectory{door}, Render: rtspRender(g.renditions), DigestHA1: g.authority.DigestHA1, Log: g.log,
 		})
 		if err != nil {
 			return fmt.Errorf("listen for rtsp: %w", err)

@@ -3,6 +3,7 @@ package rtmp
 import (
 	"context"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/lectern/lectern/internal/rtmp"
@@ -22,8 +23,12 @@ const (
 // player is the place of one player in a feed. It implements rtmp.Source.
 type player struct {
 	f       *feed
-	done    <-chan struct{} // the player must go
+	done    <-chan struct{} // the players must go
 	onClose func()
+
+	cut    chan struct{} // closed when this player must go
+	once   sync.Once     // of cut
+	reason error         // why; set before cut is closed
 
 	started bool
 	next    uint64        // number of the next tag
@@ -36,7 +41,27 @@ type player struct {
 	bytes   uint64
 }
 
-func newPlayer(f *feed, done <-chan struct{}) *player { return &player{f: f, done: done} }
+func newPlayer(f *feed, done <-chan struct{}) *player {
+	return &player{f: f, done: done, cut: make(chan struct{})}
+}
+
+// end makes the player go. Any goroutine may call it.
+func (p *player) end(reason error) {
+	p.once.Do(func() {
+		p.reason = reason
+		close(p.cut)
+	})
+}
+
+// why is the reason that end was given, "" for none.
+func (p *player) why() string {
+	select {
+	case <-p.cut:
+		return p.reason.Error()
+	default:
+		return ""
+	}
+}
 
 // Close implements rtmp.Source.
 func (p *player) Close() { p.onClose() }
@@ -69,6 +94,8 @@ func (p *player) Next(ctx context.Context) (rtmp.Message, error) {
 			return rtmp.Message{}, io.EOF
 		case <-p.done:
 			return rtmp.Message{}, io.EOF
+		case <-p.cut:
+			return rtmp.Message{}, io.EOF
 		case <-ctx.Done():
 			return rtmp.Message{}, context.Cause(ctx)
 		}
@@ -80,6 +107,8 @@ func (p *player) Next(ctx context.Context) (rtmp.Message, error) {
 func (p *player) take() (<-chan struct{}, error) {
 	select {
 	case <-p.done:
+		return nil, io.EOF
+	case <-p.cut:
 		return nil, io.EOF
 	default:
 	}

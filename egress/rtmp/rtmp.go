@@ -2,6 +2,9 @@
 //
 //	rtmp://host:1935/live/{room}[/{slot}]?token=...
 //
+// or, for a user and a password, ?user=...&pass=..., or user:password@host from
+// players that pass it on.
+//
 // A player gets the rendition of the stream in H.264 and AAC. All players of a
 // stream share one feed, which makes the FLV tags once; each has but a place in
 // it. One that lags goes on at the newest keyframe, one that takes nothing at
@@ -32,7 +35,21 @@ var (
 	ErrUnauthorized = errors.New("rtmp: unauthorized")
 	// ErrForbidden says that the credential does not allow this.
 	ErrForbidden = errors.New("rtmp: forbidden")
+	// ErrUnavailable says that it may be possible later.
+	ErrUnavailable = errors.New("rtmp: unavailable")
 )
+
+// Refusal is an error of a Directory with words for the player.
+type Refusal struct {
+	Err  error // one of the above
+	Text string
+}
+
+// Error implements error.
+func (r *Refusal) Error() string { return r.Err.Error() + ": " + r.Text }
+
+// Unwrap returns the kind of the refusal.
+func (r *Refusal) Unwrap() error { return r.Err }
 
 // ErrClosed says that the Server was closed.
 var ErrClosed = rtmp.ErrClosed
@@ -46,7 +63,8 @@ const application = "live"
 // Target is what a player asks for. All but Remote is its word, unchecked.
 type Target struct {
 	Room, Slot string
-	Credential string // token or key; may be empty
+	Credential string // token, key or password; may be empty
+	User       string // that came with a password; may be empty
 	Remote     netip.AddrPort
 }
 
@@ -55,12 +73,16 @@ type Playable struct {
 	Stream  *stream.Stream
 	Release func()          // called once when the player is gone; may be nil
 	Done    <-chan struct{} // closed when the player must go; may be nil
+
+	// Watch has ended called when this player must go, and why, until stop is
+	// called. It may be nil.
+	Watch func(ended func(reason error)) (stop func())
 }
 
 // Directory knows what there is to watch, and who may.
 type Directory interface {
-	// Open must not block for long. It returns ErrNotFound, ErrUnauthorized or
-	// ErrForbidden, wrapped or not.
+	// Open must not block for long. It returns ErrNotFound, ErrUnauthorized,
+	// ErrForbidden or ErrUnavailable, as Refusal or not.
 	Open(ctx context.Context, t Target) (Playable, error)
 }
 
@@ -144,6 +166,9 @@ func (s *Server) OnPlay(ctx context.Context, r rtmp.Request) (rtmp.Source, error
 // target finds room, slot and credential in a request.
 func target(r rtmp.Request) (Target, error) {
 	t := Target{Slot: DefaultSlot, Credential: r.Query.Get("token"), Remote: r.Remote}
+	if t.Credential == "" {
+		t.User, t.Credential = credentials(r)
+	}
 	switch {
 	case len(r.Path) < 2 || len(r.Path) > 3 || r.Path[0] != application:
 		return t, fmt.Errorf("%w: path", rtmp.ErrNotFound)
@@ -154,14 +179,24 @@ func target(r rtmp.Request) (Target, error) {
 	return t, nil
 }
 
+// credentials are user and password. A password without user may be a token, and
+// so may be a user without password, for players with but one field.
+func credentials(r rtmp.Request) (user, password string) {
+	user, password = r.Query.Get("user"), r.Query.Get("pass")
+	if user == "" && password == "" {
+		user, password = r.User, r.Password
+	}
+	if password == "" {
+		return "", user
+	}
+	return user, password
+}
+
 // open makes the source for one player.
 func (s *Server) open(ctx context.Context, t Target) (rtmp.Source, error) {
 	p, err := s.cfg.Directory.Open(ctx, t)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil, fmt.Errorf("%w: %w", rtmp.ErrNotFound, err)
-	case err != nil:
-		return nil, fmt.Errorf("%w: %w", rtmp.ErrDenied, err)
+	if err != nil {
+		return nil, refusal(err)
 	}
 	release := func() {
 		if p.Release != nil {
@@ -175,7 +210,7 @@ func (s *Server) open(ctx context.Context, t Target) (rtmp.Source, error) {
 	r, err := s.cfg.Transcode.Acquire(ctx, p.Stream)
 	if err != nil {
 		release()
-		return nil, fmt.Errorf("acquiring rendition: %w", err)
+		return nil, fmt.Errorf("acquiring rendition: %w", encoderBusy(err))
 	}
 	f, err := s.feed(r.Stream())
 	if err != nil {
@@ -185,16 +220,21 @@ func (s *Server) open(ctx context.Context, t Target) (rtmp.Source, error) {
 	}
 	s.players.Add(1)
 	pl := newPlayer(f, p.Done)
+	unmind := func() {}
+	if p.Watch != nil {
+		unmind = p.Watch(pl.end)
+	}
 	log := s.log.With("room", t.Room, "stream", t.Slot, "remote", t.Remote.String())
 	log.Info("rtmp player came")
 	began := time.Now()
 	pl.onClose = func() {
+		unmind()
 		s.release(f)
 		r.Release()
 		release()
 		s.players.Add(-1)
 		s.skips.Add(pl.skips)
-		log.Info("rtmp player went", "dur_ms", time.Since(began).Milliseconds(), "bytes", pl.bytes, "skips", pl.skips)
+		log.Info("rtmp player went", "dur_ms", time.Since(began).Milliseconds(), "bytes", pl.bytes, "skips", pl.skips, "why", pl.why())
 	}
 	return pl, nil
 }
@@ -215,7 +255,33 @@ func (s *Server) playable(src *stream.Stream) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: %w", rtmp.ErrNotFound, missing)
+	return &rtmp.Refusal{
+		Err: missing, Text: "players of RTMP need ffmpeg on the server for what the publisher sends, and it is missing",
+	}
+}
+
+// refusal says to players what a Directory says.
+func refusal(err error) error {
+	kind := rtmp.ErrDenied
+	switch {
+	case errors.Is(err, ErrNotFound):
+		kind = rtmp.ErrNotFound
+	case errors.Is(err, ErrUnavailable):
+		kind = ErrUnavailable
+	}
+	err = fmt.Errorf("%w: %w", kind, err)
+	if r := new(Refusal); errors.As(err, &r) {
+		return &rtmp.Refusal{Err: err, Text: r.Text}
+	}
+	return err
+}
+
+// encoderBusy says to players why there is no rendition.
+func encoderBusy(err error) error {
+	if errors.Is(err, transcode.ErrBusy) {
+		return &rtmp.Refusal{Err: err, Text: "all encoders of the server are busy"}
+	}
+	return err
 }
 
 // feed returns the feed of a rendition and counts its user.

@@ -214,7 +214,7 @@ func (f *feed) prepare() (release func(), err error) {
 	f.src = f.key.src
 	if f.key.want != 0 {
 		if f.s.cfg.Render == nil {
-			return release, errNoRendition
+			return release, &Refusal{Err: ErrUnsupported, Text: "the server has no encoder for what the publisher sends"}
 		}
 		r, done, err := f.s.cfg.Render(f.ctx, f.key.src, f.key.want)
 		if err != nil {

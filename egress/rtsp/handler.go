@@ -10,7 +10,6 @@ import (
 
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
-	"github.com/bluenviron/gortsplib/v4/pkg/headers"
 	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
 
 	"github.com/lectern/lectern/stream"
@@ -32,6 +31,8 @@ type player struct {
 	feed   *feed
 	req    Request
 	leave  func()
+	unmind func()                // ends the watch over its right to play
+	ended  atomic.Pointer[error] // why it must go; nil: it need not
 	began  time.Time
 	drops  atomic.Int64 // packets lost because it reads too slowly
 	played bool
@@ -73,17 +74,27 @@ func (h *handler) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Respons
 	}
 	h.s.stats.players.Add(1)
 	ctx.Session.SetUserData(p)
+	if pl.Watch != nil {
+		session := ctx.Session
+		p.unmind = pl.Watch(func(reason error) {
+			p.ended.Store(&reason)
+			session.Close() // and its connections
+		})
+	}
 	return &base.Response{StatusCode: base.StatusOK}, f.st, nil
 }
 
 // open finds what the player asks for, and the feed that gives it. The caller
 // must release the feed.
 func (h *handler) open(c *gortsplib.ServerConn, r *base.Request, path, query string) (*feed, Playable, Request, error) {
-	req, choice, err := parseRequest(path, query, r.Header)
+	req, choice, err := parseRequest(path, query)
 	if err != nil {
 		return nil, Playable{}, req, err
 	}
 	req.Remote = remoteAddr(c)
+	if err := h.authenticate(nonceOf(c), r, &req); err != nil {
+		return nil, Playable{}, req, err
+	}
 	ctx, cancel := context.WithTimeoutCause(h.s.ctx, 2*h.s.cfg.ReadyTimeout, errNotLive)
 	defer cancel()
 	pl, err := h.s.cfg.Directory.Open(ctx, req)
@@ -122,13 +133,18 @@ func videoCodec(tracks []*stream.Track) stream.Codec {
 func (h *handler) refuse(c *gortsplib.ServerConn, req Request, err error) (*base.Response, error) {
 	res := &base.Response{Header: base.Header{}}
 	switch {
+	case errors.Is(err, errStale):
+		res.StatusCode = base.StatusUnauthorized
+		res.Header["WWW-Authenticate"] = h.challenge(nonceOf(c), true)
+		return res, nil
 	case errors.Is(err, ErrUnauthorized):
 		res.StatusCode = base.StatusUnauthorized
-		res.Header["WWW-Authenticate"] = headers.Authenticate{Method: headers.AuthMethodBasic, Realm: "Lectern"}.Marshal()
-		if req.Credential == "" {
+		res.Header["WWW-Authenticate"] = h.challenge(nonceOf(c), false)
+		if req.Credential == "" && req.User == "" {
 			return res, nil // the challenge that every player begins with
 		}
 		if nc, ok := c.NetConn().(*conn); ok && !nc.wrong.Swap(true) {
+			_ = explain(res, err)
 			return res, nil
 		}
 	case errors.Is(err, ErrForbidden):
@@ -137,14 +153,33 @@ func (h *handler) refuse(c *gortsplib.ServerConn, req Request, err error) (*base
 		res.StatusCode = base.StatusNotFound
 	case errors.Is(err, errBadQuery):
 		res.StatusCode = base.StatusBadRequest
-	case errors.Is(err, errNoRendition), errors.Is(err, errClosing):
-		h.s.log.Warn("player refused", "err", err)
+	case errors.Is(err, ErrUnsupported):
+		h.s.log.Warn("player refused", "room", req.Room, "stream", req.Slot, "err", err)
+		res.StatusCode = base.StatusUnsupportedMediaType
+	case errors.Is(err, ErrUnavailable), errors.Is(err, errNoRendition), errors.Is(err, errClosing):
+		h.s.log.Warn("player refused", "room", req.Room, "stream", req.Slot, "err", err)
 		res.StatusCode = base.StatusServiceUnavailable
+		res.Header["Retry-After"] = base.HeaderValue{"5"}
 	default:
 		h.s.log.Error("player refused", "err", err)
 		res.StatusCode = base.StatusInternalServerError
 	}
-	return res, err
+	return res, explain(res, err)
+}
+
+// explain adds the words of a Refusal to the status line.
+func explain(res *base.Response, err error) error {
+	if r := new(Refusal); errors.As(err, &r) {
+		res.StatusMessage = base.StatusMessages[res.StatusCode] + ": " + r.Text
+	}
+	return err
+}
+
+// OnRequest notes what the library will refuse without asking.
+func (h *handler) OnRequest(c *gortsplib.ServerConn, r *base.Request) {
+	if nc, ok := c.NetConn().(*conn); ok {
+		nc.publish.Store(r.Method == base.Announce || r.Method == base.Record)
+	}
 }
 
 // OnPlay gives the player a keyframe and what followed it. It holds the feed
@@ -170,8 +205,13 @@ func (h *handler) OnPlay(ctx *gortsplib.ServerHandlerOnPlayCtx) (*base.Response,
 	return res, nil
 }
 
-// OnResponse ends what OnPlay began.
+// OnResponse ends what OnPlay began, and says where to publish instead.
 func (h *handler) OnResponse(c *gortsplib.ServerConn, res *base.Response) {
+	if nc, ok := c.NetConn().(*conn); ok && nc.publish.Load() && res.StatusCode == base.StatusNotImplemented {
+		res.StatusCode = base.StatusMethodNotAllowed
+		res.StatusMessage = "Method Not Allowed: nobody publishes by RTSP, publish by WHIP"
+		res.Header["Allow"] = base.HeaderValue{"OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, GET_PARAMETER, TEARDOWN"}
+	}
 	j, ok := c.UserData().(*joining)
 	if !ok || j == nil {
 		return
@@ -193,6 +233,9 @@ func (h *handler) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) 
 		return
 	}
 	setPlaying(p.conn, false)
+	if p.unmind != nil {
+		p.unmind()
+	}
 	if p.leave != nil {
 		p.leave()
 	}
@@ -202,6 +245,9 @@ func (h *handler) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) 
 		why := p.feed.why(ctx.Error)
 		if p.drops.Load() >= int64(h.s.cfg.MaxDrops) {
 			why = errSlow
+		}
+		if reason := p.ended.Load(); reason != nil {
+			why = *reason
 		}
 		h.s.log.Info("player left", "room", p.req.Room, "stream", p.req.Slot, "remote", p.req.Remote,
 			"dur_ms", time.Since(p.began).Milliseconds(), "bytes", ctx.Session.Stats().BytesSent,
@@ -236,6 +282,13 @@ func setPlaying(c *gortsplib.ServerConn, playing bool) {
 	if nc, ok := c.NetConn().(*conn); ok {
 		nc.setPlaying(playing)
 	}
+}
+
+func nonceOf(c *gortsplib.ServerConn) string {
+	if nc, ok := c.NetConn().(*conn); ok {
+		return nc.nonce
+	}
+	return ""
 }
 
 func remoteAddr(c *gortsplib.ServerConn) netip.Addr {

@@ -1,6 +1,7 @@
 package rtsp
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -78,7 +79,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			}
 			continue
 		}
-		return &conn{Conn: nc, l: l}, nil
+		return &conn{Conn: nc, l: l, nonce: rand.Text()}, nil
 	}
 }
 
@@ -86,10 +87,12 @@ func (l *listener) Accept() (net.Conn, error) {
 type conn struct {
 	net.Conn
 	l       *listener
+	nonce   string // of Digest; a replay would have to come on this connection
 	once    sync.Once
 	began   atomic.Bool
 	playing atomic.Bool
 	wrong   atomic.Bool // has been given a wrong credential
+	publish atomic.Bool // the request is one of a publisher
 }
 
 // Read reads with the deadline of the connection's state.

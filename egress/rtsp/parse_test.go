@@ -84,10 +84,22 @@ func FuzzParameterSets(f *testing.F) {
 func FuzzParseRequest(f *testing.F) {
 	f.Add("/algebra/main", "token=x&video=h264", "Basic dTpw")
 	f.Add("//", "%zz", "Digest username=\"u\"")
+	f.Add("/algebra", "", "digest username=\"u\", realm=\"Lectern\", nonce=\"n\", uri=\"/algebra\", response=\"0\", algorithm=\"SHA-256\"")
+	asked := ""
+	h := &handler{s: &Server{cfg: Config{DigestHA1: func(user, _, _ string) (string, bool) { asked = user; return "secret", true }}}}
 	f.Fuzz(func(t *testing.T, path, query, authorization string) {
-		req, _, err := parseRequest(path, query, base.Header{"Authorization": base.HeaderValue{authorization}})
+		asked = ""
+		req, _, err := parseRequest(path, query)
+		if err != nil {
+			return
+		}
+		r := &base.Request{Method: base.Describe, URL: &base.URL{Path: path}, Header: base.Header{"Authorization": base.HeaderValue{authorization}}}
+		err = h.authenticate("n", r, &req)
 		if err == nil && (req.Room == "" || req.Slot == "") {
 			t.Errorf("got room %q and slot %q without an error", req.Room, req.Slot)
+		}
+		if req.Proven && (asked == "" || req.User != asked || req.Credential != "") {
+			t.Errorf("got proof of %q, asked about %q", req.User, asked)
 		}
 	})
 }

@@ -35,7 +35,7 @@ func TestServer_RefusesWithTheRightStatus(t *testing.T) {
 		{"too deep", "algebra/main/x?token=" + goodToken, "", "404"},
 		{"no room", "?token=" + goodToken, "", "404"},
 		{"unknown codec", "algebra?video=mpeg2&token=" + goodToken, "", "400"},
-		{"no encoder", "algebra?audio=aac&token=" + goodToken, "", "503"},
+		{"no encoder", "algebra?audio=aac&token=" + goodToken, "", "415"},
 		{"token", "algebra?token=" + goodToken, "", "200"},
 		{"token and slot", "algebra/main?token=" + goodToken, "", "200"},
 		{"password", "algebra", basic("anyone", goodToken), "200"},

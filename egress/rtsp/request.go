@@ -4,9 +4,6 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/bluenviron/gortsplib/v4/pkg/base"
-	"github.com/bluenviron/gortsplib/v4/pkg/headers"
-
 	"github.com/lectern/lectern/stream"
 )
 
@@ -18,9 +15,9 @@ type choice struct {
 	audio string // "", "aac"
 }
 
-// parseRequest reads room, slot, credential and choice of codecs. The path has
-// been percent-decoded; whether the names are valid is the Directory's word.
-func parseRequest(path, query string, h base.Header) (Request, choice, error) {
+// parseRequest reads room, slot, token and choice of codecs. The path has been
+// percent-decoded; whether the names are valid is the Directory's word.
+func parseRequest(path, query string) (Request, choice, error) {
 	room, slot, _ := strings.Cut(strings.Trim(path, "/"), "/")
 	if slot == "" {
 		slot = defaultSlot
@@ -36,24 +33,7 @@ func parseRequest(path, query string, h base.Header) (Request, choice, error) {
 	if (c.video != "" && c.video != "original" && c.video != "h264") || (c.audio != "" && c.audio != "aac") {
 		return Request{}, choice{}, errBadQuery
 	}
-	cred := q.Get("token")
-	if cred == "" {
-		cred = basicPassword(h)
-	}
-	return Request{Room: room, Slot: slot, Credential: cred}, c, nil
-}
-
-// basicPassword is the password of Basic authentication, or the user where a
-// player has but one field; "" without. Digest counts as none.
-func basicPassword(h base.Header) string {
-	var a headers.Authorization
-	if err := a.Unmarshal(h["Authorization"]); err != nil || a.Method != headers.AuthMethodBasic {
-		return ""
-	}
-	if a.BasicPass == "" {
-		return a.Username
-	}
-	return a.BasicPass
+	return Request{Room: room, Slot: slot, Credential: q.Get("token")}, c, nil
 }
 
 // resolve decides between the stream itself (0) and a rendition, given the

@@ -10,9 +10,9 @@
 //	?audio=aac                 AAC instead of Opus
 //	?video=h264&audio=aac      both
 //
-// The credential is ?token=, or the password of Basic authentication. Digest
-// is not offered: it would need the password in the clear at the server, which
-// knows how to verify a token but not what it is.
+// The credential is ?token=, or user and password by Basic or Digest (MD5 or
+// SHA-256). Digest needs a user whose password the server can find out, see
+// Config.DigestHA1; by Basic the password may be a token, of any user.
 //
 // All players of one stream and one choice of codecs share a feed: one reader
 // of the stream, one packet marshalled for all. A player begins with a keyframe.
@@ -41,7 +41,24 @@ var (
 	ErrForbidden = errors.New("rtsp: forbidden")
 	// ErrNotFound says that there is no such room or stream.
 	ErrNotFound = errors.New("rtsp: not found")
+	// ErrUnsupported says that the stream cannot be given in a form that players
+	// know, and why: ask an operator.
+	ErrUnsupported = errors.New("rtsp: unsupported")
+	// ErrUnavailable says that it may be possible later.
+	ErrUnavailable = errors.New("rtsp: unavailable")
 )
+
+// Refusal is an error with words for the player, ASCII and on one line.
+type Refusal struct {
+	Err  error // one of the above
+	Text string
+}
+
+// Error implements error.
+func (r *Refusal) Error() string { return r.Err.Error() + ": " + r.Text }
+
+// Unwrap returns the kind of the refusal.
+func (r *Refusal) Unwrap() error { return r.Err }
 
 // Errors by which the server ends or refuses a session of its own accord.
 var (
@@ -59,7 +76,9 @@ var (
 // Request is what a player asks for.
 type Request struct {
 	Room, Slot string // Slot is never empty
-	Credential string // "" when the player gave none
+	Credential string // token or password; "" when the player gave none
+	User       string // that came with a password, or by Digest; "" without
+	Proven     bool   // by Digest: User knows its password; Credential is ""
 	Remote     netip.Addr
 }
 
@@ -72,11 +91,15 @@ type Playable struct {
 
 	// Done is closed when the players must go. It may be nil.
 	Done <-chan struct{}
+
+	// Watch has ended called when this player must go, and why, until stop is
+	// called. It may be nil.
+	Watch func(ended func(reason error)) (stop func())
 }
 
 // Directory finds streams for players. Open is called by many goroutines at
 // once, for each DESCRIBE and for the first SETUP of a session. It fails with
-// ErrUnauthorized, ErrForbidden or ErrNotFound.
+// ErrUnauthorized, ErrForbidden, ErrNotFound or ErrUnavailable, as Refusal or not.
 type Directory interface {
 	Open(ctx context.Context, req Request) (Playable, error)
 }
@@ -91,7 +114,8 @@ const (
 )
 
 // Render makes (or shares) a rendition of src until release is called. The PTS
-// of its units are on the timeline of src.
+// of its units are on the timeline of src. It fails with ErrUnsupported or
+// ErrUnavailable, as Refusal or not.
 type Render func(ctx context.Context, src *stream.Stream, want Want) (rendition *stream.Stream, release func(), err error)
 
 // Config configures a Server. Addr and Directory must be set.
@@ -104,8 +128,13 @@ type Config struct {
 	UDP string
 
 	Directory Directory
-	Render    Render       // nil: no renditions
-	Log       *slog.Logger // nil: slog.DiscardHandler
+	Render    Render // nil: no renditions
+
+	// DigestHA1 returns the hash of user, realm and password (RFC 7616, section
+	// 3.4.2); algorithm is "MD5" or "SHA-256". Nil: Digest is not offered.
+	DigestHA1 func(user, realm, algorithm string) (ha1 string, ok bool)
+
+	Log *slog.Logger // nil: slog.DiscardHandler
 
 	// MaxConnections bounds the TCP connections; more are closed at once.
 	// Default 256.

@@ -184,7 +184,9 @@ func (c *conn) OnConnect(_ uint32, cmd *message.NetConnectionConnect) error {
 }
 
 // OnPublish implements rtmplib.Handler.
-func (c *conn) OnPublish(*rtmplib.StreamContext, uint32, *message.NetStreamPublish) error {
+func (c *conn) OnPublish(sc *rtmplib.StreamContext, _ uint32, _ *message.NetStreamPublish) error {
+	// Publish.Failed follows anyway, without a reason.
+	_ = c.send(controlID+1, sc.StreamID, 0, status("error", codeBadName, "nobody publishes by RTMP, publish by WHIP"))
 	return ErrDenied
 }
 
@@ -194,8 +196,10 @@ func (c *conn) OnPlay(sc *rtmplib.StreamContext, _ uint32, cmd *message.NetStrea
 	if c.source != nil {
 		return fmt.Errorf("%w: second play", ErrDenied)
 	}
-	path, query := parseTarget(c.tcURL, c.app, cmd.StreamName)
-	src, err := c.s.cfg.Handler.OnPlay(c.ctx, Request{Path: path, Query: query, Remote: c.remote})
+	r := Request{Remote: c.remote}
+	r.Path, r.Query = parseTarget(c.tcURL, c.app, cmd.StreamName)
+	r.User, r.Password = parseUser(c.tcURL)
+	src, err := c.s.cfg.Handler.OnPlay(c.ctx, r)
 	if err != nil {
 		code, text := codeFailed, "not possible now"
 		switch {
@@ -203,6 +207,9 @@ func (c *conn) OnPlay(sc *rtmplib.StreamContext, _ uint32, cmd *message.NetStrea
 			code, text = codeNotFound, "no such stream, or not live"
 		case errors.Is(err, ErrDenied):
 			text = "not allowed"
+		}
+		if r := new(Refusal); errors.As(err, &r) {
+			text = r.Text[:min(len(r.Text), maxWords)]
 		}
 		_ = c.send(controlID+1, sc.StreamID, 0, status("error", code, text)) // Play.Failed follows anyway
 		return err

@@ -15,7 +15,11 @@ const (
 	codeFailed    = "NetStream.Play.Failed"
 	codeNotFound  = "NetStream.Play.StreamNotFound"
 	codeUnpublish = "NetStream.Play.UnpublishNotify"
+	codeBadName   = "NetStream.Publish.BadName"
 )
+
+// maxWords bounds what a player is told, for the length that status writes.
+const maxWords = 255
 
 // pump sends what src gives until one of the two ends.
 func (c *conn) pump(src Source) (err error) {

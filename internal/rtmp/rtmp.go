@@ -23,6 +23,18 @@ var (
 	ErrDenied = errors.New("rtmp: not allowed")
 )
 
+// Refusal is an error with words for the player, of at most 255 bytes.
+type Refusal struct {
+	Err  error // ErrNotFound, ErrDenied, or any other
+	Text string
+}
+
+// Error implements error.
+func (r *Refusal) Error() string { return r.Err.Error() + ": " + r.Text }
+
+// Unwrap returns the kind of the refusal.
+func (r *Refusal) Unwrap() error { return r.Err }
+
 // Handler decides what players get. Its methods may be called from several
 // goroutines at once.
 type Handler interface {
@@ -41,6 +53,9 @@ type Request struct {
 	// Query holds the parameters of the stream name, else of the application or
 	// of the URL of the connection.
 	Query url.Values
+
+	// User and Password are those in the URL of the connection; "" without.
+	User, Password string
 
 	Remote netip.AddrPort
 }
@@ -70,6 +85,30 @@ type Message struct {
 	Timestamp  uint32 // ms, from 0; should not go back within a kind
 	Body       []byte // may be shared: read-only
 	Properties []Property
+}
+
+// parseUser takes user and password out of the URL of the connection, which some
+// players leave in it: rtmp://user:password@host/app.
+func parseUser(tcURL string) (user, password string) {
+	_, rest, ok := strings.Cut(tcURL, "://")
+	if !ok {
+		return "", ""
+	}
+	host, _, _ := strings.Cut(rest, "/")
+	at := strings.LastIndexByte(host, '@')
+	if at < 0 {
+		return "", ""
+	}
+	user, password, _ = strings.Cut(host[:at], ":")
+	return unescape(user), unescape(password)
+}
+
+// unescape undoes percent-encoding, where it is one.
+func unescape(s string) string {
+	if plain, err := url.PathUnescape(s); err == nil {
+		return plain
+	}
+	return s
 }
 
 // parseTarget takes apart what a player asks for. Players differ in how they
