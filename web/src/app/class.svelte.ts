@@ -1,7 +1,9 @@
 import { untrack } from 'svelte';
 import type { Api } from '../lib/api.ts';
 import { type LinkState, beginning } from '../lib/link.ts';
+import { pause } from '../lib/backoff.ts';
 import type { PeerSession } from '../lib/session.ts';
+import type { Path } from '../lib/stats.ts';
 import { Viewer } from '../lib/whep.ts';
 import { RoomModel } from './room.svelte.ts';
 
@@ -25,6 +27,8 @@ interface Extra {
 }
 
 const MAX_EXTRAS = 3;
+/** How often the browser is asked which way it takes, ms. */
+const PATH_EVERY = 3000;
 
 /** A student's side of a class: one viewer for the main stream, with the data, and one for each other. */
 export class ClassModel {
@@ -35,6 +39,8 @@ export class ClassModel {
   #extras: Extra[] = [];
 
   link = $state.raw<LinkState>(beginning);
+  /** The way that picture and sound take; undefined while there is none. */
+  path = $state.raw<Path>();
   /** What to show, by slot. */
   streams = $state.raw<Record<string, MediaStream>>({});
   /** There was a class while this page was open. */
@@ -62,10 +68,11 @@ export class ClassModel {
     () => this.room.state === 'live' && this.room.liveSlots.includes('main'),
   );
 
-  /** Slots with a picture to show, the main one last: what is shared is the point. */
+  /** Slots with a picture to show, the largest first: what is shared is the point. */
   readonly slots: string[] = $derived.by(() => [
-    ...this.room.liveSlots.filter((slot) => slot !== 'main' && this.streams[slot]),
+    ...this.room.liveSlots.filter((slot) => slot === 'screen' && this.streams[slot]),
     'main',
+    ...this.room.liveSlots.filter((s) => !['main', 'screen'].includes(s) && this.streams[s]),
   ]);
 
   constructor(api: Api, name: string, who: { name: string; lang: string; key: string }) {
@@ -95,6 +102,7 @@ export class ClassModel {
   start(): void {
     void this.room.start();
     void this.#main.start(this.#stop.signal);
+    void this.#followPath();
   }
 
   retryNow(): void {
@@ -109,6 +117,14 @@ export class ClassModel {
     this.room.close();
     void this.#main.close();
     for (const extra of this.#extras) this.#end(extra);
+  }
+
+  async #followPath(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      this.path = await this.#main.path().catch(() => undefined);
+      await pause(PATH_EVERY, signal).catch(() => undefined);
+    }
   }
 
   #mainSession(session: PeerSession): void {

@@ -23,7 +23,7 @@ export class DiagnoseModel {
   readonly advice: Advice[] = $derived.by(() =>
     this.running && busy(this.results) && !this.#away
       ? []
-      : adviceOf(this.results, this.facts, this.#away),
+      : adviceOf(this.results, this.facts, this.#away, this.view?.notes),
   );
 
   /** credential '': none. */

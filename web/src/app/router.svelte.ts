@@ -5,6 +5,8 @@ export type Route =
   | { page: 'class'; room: string }
   | { page: 'archive' }
   | { page: 'lecture'; id: string }
+  | { page: 'diagnose' }
+  | { page: 'admin' }
   | { page: 'none' };
 
 /** Which page a path leads to. */
@@ -19,6 +21,8 @@ export function match(path: string): Route {
   const [first, second] = words;
   if (words.length === 0) return { page: 'home' };
   if (words.length === 1 && first === 'archive') return { page: 'archive' };
+  if (words.length === 1 && first === 'diagnose') return { page: 'diagnose' };
+  if (words.length === 1 && first === 'admin') return { page: 'admin' };
   if (words.length !== 2 || !second) return { page: 'none' };
   if (first === 'studio') return { page: 'studio', room: second };
   if (first === 'r') return { page: 'class', room: second };
@@ -28,7 +32,16 @@ export function match(path: string): Route {
 
 export const studioPath = (room: string) => `/studio/${encodeURIComponent(room)}`;
 export const classPath = (room: string) => `/r/${encodeURIComponent(room)}`;
+/** room: in whose name it is asked; '' none. */
+export const diagnosePath = (room: string) =>
+  room ? `/diagnose?room=${encodeURIComponent(room)}` : '/diagnose';
 export const lecturePath = (id: string) => `/archive/${encodeURIComponent(id)}`;
+
+/** Goes to a page of ours from where no router is at hand. */
+export function visit(path: string): void {
+  history.pushState(null, '', path);
+  dispatchEvent(new PopStateEvent('popstate'));
+}
 
 /** The address of the browser as state. One per page load. */
 export class Router {

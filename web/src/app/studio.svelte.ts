@@ -1,8 +1,9 @@
-import { Api, type Info, type Invitation } from '../lib/api.ts';
+import type { Api, Info, Issued } from '../lib/api.ts';
 import type { LinkState } from '../lib/link.ts';
 import { type Problem, Problem as ProblemError, toProblem } from '../lib/problem.ts';
-import type { Uplink } from '../lib/stats.ts';
+import type { Path, Uplink } from '../lib/stats.ts';
 import { Publisher } from '../lib/whip.ts';
+import { AccessModel } from './access.svelte.ts';
 import { Capture } from './capture.svelte.ts';
 import { prefs } from './prefs.svelte.ts';
 import { RoomModel } from './room.svelte.ts';
@@ -13,16 +14,28 @@ export type StudioStage = 'setup' | 'starting' | 'air' | 'ended';
 const UPLINK_EVERY = 2000;
 const VIDEO_BITRATE = 4_000_000;
 const SCREEN_BITRATE = 3_000_000;
-const INVITE_TTL = '720h';
 const PLAYER_TTL = '24h';
-/** An invitation with less than this left is made anew, ms. */
-const INVITE_LEFT = 24 * 3600 * 1000;
+/** Where an assistant appears while somebody else has the main stream. */
+const ASSISTANT_SLOT = 'assistant';
+
+/** Who opened the studio. */
+export interface Host {
+  name: string;
+  lang: string;
+  /** May start and end classes, and invite; who may not, speaks in those of others. */
+  leads: boolean;
+  /** The only stream that the token may publish; '': any. */
+  slot?: string;
+}
 
 /** A teacher's side of a class, from the first look into the camera to its end. */
 export class StudioModel {
   readonly room: RoomModel;
   readonly capture = new Capture();
   readonly api: Api;
+  readonly access: AccessModel;
+  readonly leads: boolean;
+  readonly #onlySlot: string;
   readonly #stop = new AbortController();
   #publisher: Publisher | undefined;
   #sharing: Publisher | undefined;
@@ -34,13 +47,15 @@ export class StudioModel {
   source = $state<'camera' | 'screen'>('camera');
   link = $state.raw<LinkState>();
   uplink = $state.raw<Uplink>();
+  /** The way that the main stream takes. */
+  path = $state.raw<Path>();
   problem = $state.raw<Problem>();
   info = $state.raw<Info>();
   /** Milliseconds that the server took to answer. */
   answerMs = $state(0);
-  invitation = $state.raw<Invitation>();
-  inviteProblem = $state.raw<Problem>();
-  players = $state.raw<Invitation>();
+  players = $state.raw<Issued>();
+  /** Where the main stream of this studio goes. */
+  slot = $state('main');
   /** The class ended by somebody else's hand. */
   endedElsewhere = $state(false);
   sharing = $state(false);
@@ -49,8 +64,11 @@ export class StudioModel {
   /** On air and connected: the only time when the page says so. */
   readonly live: boolean = $derived(this.stage === 'air' && this.link?.phase === 'up');
 
-  constructor(api: Api, name: string, who: { name: string; lang: string }) {
+  constructor(api: Api, name: string, who: Host) {
     this.api = api;
+    this.leads = who.leads;
+    this.#onlySlot = who.slot ?? '';
+    this.access = new AccessModel(api, name);
     this.room = new RoomModel(api, name, who);
     this.capture.onreplace = (kind, track) => this.#replace(kind, track);
     this.capture.onscreenend = () => void this.#screenEnded();
@@ -74,7 +92,7 @@ export class StudioModel {
   start(): void {
     void this.room.start();
     void this.#check();
-    void this.#invite();
+    if (this.leads) void this.access.load(this.#stop.signal);
   }
 
   /** Chooses what the main stream shows; a screen is asked for at once. */
@@ -87,26 +105,27 @@ export class StudioModel {
     this.source = source;
   }
 
-  /** Starts the class, or takes over the one that is on. Problems show in this.problem. */
-  async startClass(title: string): Promise<void> {
+  /**
+   * Starts the class, or goes on with the one that is on. takeOver: also where
+   * somebody else is on air in it. Problems show in this.problem.
+   */
+  async startClass(title: string, takeOver = false): Promise<void> {
     this.problem = undefined;
     this.stage = 'starting';
     let began = false;
     try {
       await this.#lock();
-      try {
-        await this.api.startClass(this.room.name, title, prefs.record, this.#stop.signal);
-        began = true;
-      } catch (err) {
-        if (toProblem(err).code !== 'class_running') throw err;
-      }
+      this.slot = await this.#freeSlot();
+      if (this.leads) began = await this.#beginClass(title);
       this.#airAt = Date.now() + this.room.clockOffset;
       this.endedElsewhere = false;
-      await this.#publish();
+      await this.#publish(takeOver);
       this.stage = 'air';
       void this.room.refresh();
       void this.#watchUplink();
-      this.players ??= await this.api.invite(this.room.name, 'player', PLAYER_TTL);
+      if (this.leads) {
+        this.players ??= await this.api.issue(this.room.name, 'player', PLAYER_TTL);
+      }
     } catch (err) {
       if (this.stage === 'air') return; // only the addresses for players are missing
       this.problem = toProblem(err);
@@ -114,6 +133,20 @@ export class StudioModel {
       await this.#unpublish(true);
       if (began) await this.api.endClass(this.room.name).catch(() => undefined);
     }
+  }
+
+  /** Goes back on air after the stream was ended for good; takes it back if takeOver is set. */
+  async goBack(takeOver: boolean): Promise<void> {
+    await this.#publisher?.close();
+    // What goes wrong shows in this.link.
+    await this.#publish(takeOver).catch(() => undefined);
+    void this.#watchUplink();
+  }
+
+  /** Stops speaking; the class goes on without this person. */
+  async leaveAir(): Promise<void> {
+    await this.#unpublish(true);
+    this.reset();
   }
 
   async endClass(): Promise<void> {
@@ -184,12 +217,33 @@ export class StudioModel {
     this.#unlock?.();
   }
 
-  async #publish(): Promise<void> {
+  /** True when the class began now, false when it is on already. */
+  async #beginClass(title: string): Promise<boolean> {
+    try {
+      await this.api.startClass(this.room.name, title, prefs.record, this.#stop.signal);
+      return true;
+    } catch (err) {
+      if (toProblem(err).code !== 'class_running') throw err;
+      return false;
+    }
+  }
+
+  /** Who leads has the main stream; others have it while nobody else does. */
+  async #freeSlot(): Promise<string> {
+    if (this.#onlySlot) return this.#onlySlot;
+    if (this.leads) return 'main';
+    await this.room.refresh();
+    return this.room.liveSlots.includes('main') ? ASSISTANT_SLOT : 'main';
+  }
+
+  async #publish(takeOver: boolean): Promise<void> {
     const { capture } = this;
     const video = this.source === 'screen' ? capture.screen : capture.camera;
     const tracks = [video, capture.microphone].filter((track) => track !== undefined);
     const publisher = new Publisher({
       room: this.room.name,
+      slot: this.slot,
+      takeOver,
       credential: this.api.credential ?? '',
       tracks,
       codec: prefs.codec,
@@ -265,7 +319,7 @@ export class StudioModel {
 
   #stolen(): void {
     if (this.stage !== 'air' && this.stage !== 'starting') return;
-    this.problem = new ProblemError('slot_taken');
+    this.problem = new ProblemError('taken_over');
     this.stage = 'setup';
     void this.#unpublish(false);
   }
@@ -274,6 +328,7 @@ export class StudioModel {
     const publisher = this.#publisher;
     while (publisher && publisher === this.#publisher && !this.#stop.signal.aborted) {
       this.uplink = await publisher.uplink().catch(() => undefined);
+      this.path = await publisher.path().catch(() => undefined);
       await new Promise((resolve) => setTimeout(resolve, UPLINK_EVERY));
     }
   }
@@ -285,41 +340,6 @@ export class StudioModel {
       this.answerMs = Math.max(1, Math.round(performance.now() - asked));
     } catch {
       // The room's own polling tells that the server is away.
-    }
-  }
-
-  /** The invitation of this room: kept, so that it is the same link each time. */
-  async #invite(): Promise<void> {
-    const key = `lectern.invitation.${this.room.name}`;
-    try {
-      const kept = JSON.parse(localStorage.getItem(key) ?? 'null') as Invitation | null;
-      if (
-        kept &&
-        Date.parse(kept.expires) - Date.now() > INVITE_LEFT &&
-        (await this.#honoured(kept))
-      ) {
-        this.invitation = kept;
-        return;
-      }
-      this.invitation = await this.api.invite(
-        this.room.name,
-        'student',
-        INVITE_TTL,
-        this.#stop.signal,
-      );
-      localStorage.setItem(key, JSON.stringify(this.invitation));
-    } catch (err) {
-      if (!this.#stop.signal.aborted) this.inviteProblem = toProblem(err);
-    }
-  }
-
-  /** Whether the server still takes an invitation: it may have got new keys since. */
-  async #honoured(kept: Invitation): Promise<boolean> {
-    try {
-      const { room } = await new Api(kept.token).me(this.#stop.signal);
-      return room === this.room.name && kept.link.startsWith(location.origin);
-    } catch {
-      return false;
     }
   }
 }

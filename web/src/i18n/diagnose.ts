@@ -32,6 +32,8 @@ export const diagnoseEn = {
       'A firewall blocks every way. Try another network, such as that of a phone, or switch off a VPN. Send the report to whoever runs the network.',
     ask_for_turn:
       'This server offers no relay (TURN). Its operator can switch one on, for networks like yours.',
+    only_private:
+      'The server offers only private addresses, which cannot be reached from elsewhere. Its operator can set its public address.',
     insecure:
       'This page is not secure (https), so the browser gives it no camera and no microphone. Watching works.',
     camera_denied:
@@ -125,6 +127,7 @@ export const diagnoseZh: typeof diagnoseEn = {
     nothing_through:
       '防火墙阻挡了所有通路。请换一个网络（例如手机网络），或关闭 VPN，并把报告发给网络管理员。',
     ask_for_turn: '此服务器没有提供中继（TURN）。服务器管理员可以为这样的网络开启中继。',
+    only_private: '服务器只提供了内网地址，外部无法连接。服务器管理员可以设置它的公网地址。',
     insecure: '此页面不是安全页面（https），浏览器不提供摄像头和麦克风。观看不受影响。',
     camera_denied: '浏览器禁止此页面使用摄像头。请点击地址栏中的图标，选择“允许”。',
     microphone_denied: '浏览器禁止此页面使用麦克风。请点击地址栏中的图标，选择“允许”。',

@@ -1,3 +1,6 @@
+import { accessEn } from './access.ts';
+import { connectionEn } from './connection.ts';
+import { diagnoseEn } from './diagnose.ts';
 import { problemsEn } from './problems.ts';
 
 const many = (n: number, one: string, other: string) => (n === 1 ? one : other);
@@ -28,17 +31,9 @@ export const en = {
   goHome: 'Go to the first page',
   forgetKey: 'Sign out of this browser',
 
-  access: {
-    title: 'This page needs an invitation',
-    teach: 'Only the teacher of this room may open its studio. Paste your teacher link or key.',
-    watch: 'Paste the link that you were given, or a key.',
-    refused: 'The link or key that this browser has is not accepted here. Paste another one.',
-    expired: 'Your invitation has run out. Ask for a new link and paste it here.',
-    field: 'Link or key',
-    open: 'Open',
-    invalid:
-      'There is no invitation in this text. A link of this server ends in #token=… or #key=….',
-  },
+  access: accessEn,
+  connection: connectionEn,
+  diagnosePage: diagnoseEn,
 
   homePage: {
     start: 'Start a class',

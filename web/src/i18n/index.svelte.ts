@@ -48,6 +48,13 @@ class I18n {
     );
   }
 
+  /** A day and a time: "Fri 20 Nov, 14:05"; only the time when it is today. */
+  moment(at: number | string): string {
+    const date = new Date(at);
+    const today = date.toDateString() === new Date().toDateString();
+    return today ? this.time(at) : `${this.date(at, 'short')}, ${this.time(at)}`;
+  }
+
   /** "Tuesday 17 November", with the year when it is another one. */
   date(at: number | string, weekday: 'long' | 'short' = 'long'): string {
     const date = new Date(at);

@@ -1,3 +1,6 @@
+import { accessZh } from './access.ts';
+import { connectionZh } from './connection.ts';
+import { diagnoseZh } from './diagnose.ts';
 import type { Catalogue } from './en.ts';
 import { problemsZh, reasonsZh } from './problems.ts';
 
@@ -27,16 +30,9 @@ export const zh: Catalogue = {
   goHome: '前往首页',
   forgetKey: '在此浏览器上退出',
 
-  access: {
-    title: '此页面需要邀请',
-    teach: '只有这个教室的教师才能打开直播间。请粘贴教师链接或密钥。',
-    watch: '请粘贴收到的链接，或密钥。',
-    refused: '此浏览器中的链接或密钥在这里无效。请粘贴另一个。',
-    expired: '邀请已过期。请索取新的链接并粘贴到这里。',
-    field: '链接或密钥',
-    open: '打开',
-    invalid: '这段文字里没有邀请。本服务器的链接以 #token=… 或 #key=… 结尾。',
-  },
+  access: accessZh,
+  connection: connectionZh,
+  diagnosePage: diagnoseZh,
 
   homePage: {
     start: '开始上课',

@@ -11,6 +11,7 @@ export type Advice =
   | 'tls_only'
   | 'nothing_through'
   | 'ask_for_turn'
+  | 'only_private'
   | 'insecure'
   | 'camera_denied'
   | 'microphone_denied'
@@ -40,11 +41,12 @@ export function verdictOf(
   return open.size > 0 ? 'relay' : 'blocked';
 }
 
-/** What to do about it, the most important first. */
+/** What to do about it, the most important first. notes: what the server noted, by code. */
 export function adviceOf(
   results: PathResult[],
   facts: BrowserFacts | undefined,
   away: boolean,
+  notes: string[] = [],
 ): Advice[] {
   const all: Advice[] = [];
   const verdict = verdictOf(results, facts, away);
@@ -56,6 +58,7 @@ export function adviceOf(
     all.push(open.size === 1 && open.has('turn-tls') ? 'tls_only' : 'relay_only');
   }
   if (verdict === 'blocked') {
+    if (notes.includes('only_private')) all.push('only_private');
     all.push('nothing_through');
     const relays = results.filter((r) => r.path.startsWith('turn') && r.outcome !== 'off');
     if (relays.length === 0) all.push('ask_for_turn');

@@ -133,7 +133,10 @@ export interface SharedFile {
   at?: string;
 }
 
-export interface Invitation {
+/** A token that was just made. */
+export interface Issued {
+  /** By which it is revoked. */
+  id?: string;
   token: string;
   expires: string;
   link: string;
@@ -188,7 +191,7 @@ export class Api {
   }
 
   /** ttl in Go's notation, e.g. "24h". */
-  invite(room: string, role: Role, ttl: string, signal?: AbortSignal): Promise<Invitation> {
+  issue(room: string, role: Role, ttl: string, signal?: AbortSignal): Promise<Issued> {
     return this.#json('POST', '/api/tokens', signal, { room, role, ttl });
   }
 
@@ -263,6 +266,11 @@ export class Api {
       if (signal?.aborted) throw err;
       return false;
     }
+  }
+
+  /** One request whose answer is JSON or nothing; for what has a module of its own. */
+  call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+    return this.#json(method, path, signal, body);
   }
 
   /** path with the credential in it, for what the browser fetches by itself. */

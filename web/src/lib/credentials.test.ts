@@ -44,6 +44,7 @@ describe('parseCredential', () => {
       token: student,
     });
     expect(parseCredential('#key=ABC')).toEqual({ key: 'ABC' });
+    expect(parseCredential('https://x.example/r/algebra#invite=C0DE')).toEqual({ invite: 'C0DE' });
     expect(parseCredential(` ${teacher} `)).toEqual({ token: teacher });
     expect(parseCredential('ABCDEF')).toEqual({ key: 'ABCDEF' });
   });
@@ -89,8 +90,39 @@ describe('Credentials', () => {
     const store = memory();
     store.setItem('lectern.credentials', '{broken');
     const credentials = new Credentials(store, () => NOW);
-    expect(credentials.takeFragment('#chat')).toBe(false);
-    expect(credentials.takeFragment(`#token=${teacher}`)).toBe(true);
+    expect(credentials.takeFragment('#chat')).toBeUndefined();
+    expect(credentials.takeFragment(`#token=${teacher}`)).toEqual({ token: teacher });
     expect(credentials.for('algebra', 'teach')).toBe(teacher);
+  });
+
+  it('lets an assistant teach, and gives programs no page', () => {
+    const credentials = new Credentials(memory(), () => NOW);
+    const assistant = tokenOf({ room: 'algebra', role: 'assistant', sub: 'a', slot: 'left' });
+    credentials.add({ token: student });
+    credentials.add({ token: assistant });
+    credentials.add({ token: tokenOf({ room: 'art', role: 'ingest', sub: 'i' }) });
+    expect(claimsOf(assistant)?.slot).toBe('left');
+    expect(credentials.for('algebra', 'teach')).toBe(assistant);
+    expect(credentials.for('algebra', 'watch')).toBe(student);
+    expect(credentials.for('art', 'teach')).toBeUndefined();
+    expect(credentials.places.map(({ room, role }) => [room, role])).toEqual([
+      ['algebra', 'assistant'],
+    ]);
+  });
+
+  it('does not use an invitation up twice', () => {
+    const store = memory();
+    let now = NOW;
+    const credentials = new Credentials(store, () => now);
+    expect(credentials.hasRedeemed('C0DE')).toBe(false);
+    credentials.redeem('C0DE', student);
+    expect(new Credentials(store, () => now).hasRedeemed('C0DE')).toBe(true);
+    expect(credentials.for('algebra', 'watch')).toBe(student);
+    now += 61_000;
+    expect(credentials.hasRedeemed('C0DE')).toBe(false);
+    now = NOW;
+    credentials.forget(student);
+    expect(credentials.hasRedeemed('C0DE')).toBe(false);
+    expect(store.getItem('lectern.credentials')).not.toContain('C0DE');
   });
 });

@@ -14,13 +14,18 @@ const BODY = {
       { url: 'turn:nobody.example' },
     ],
   },
+  notes: [{ code: 'only_private', text: 'x' }],
   words: ['Media is taken on port 8189.'],
 };
 
 describe('viewOf', () => {
   it('reads what is offered, by path', () => {
     const view = viewOf(BODY);
-    expect(view).toMatchObject({ address: '203.0.113.7', udp: ['192.0.2.1:8189'] });
+    expect(view).toMatchObject({
+      address: '203.0.113.7',
+      udp: ['192.0.2.1:8189'],
+      notes: ['only_private'],
+    });
     expect(Object.keys(view.turn)).toEqual(['turn-udp', 'turn-tcp', 'turn-tls']);
     expect(view.turn['turn-tls']).toEqual({
       urls: 'turns:school.example:5349',
@@ -32,7 +37,14 @@ describe('viewOf', () => {
   it.each([undefined, null, 'x', [], {}, { udp: 3, tcp: { addresses: 'x' }, turn: [] }])(
     'takes %j for nothing offered',
     (body) => {
-      expect(viewOf(body)).toEqual({ address: '', udp: [], tcp: [], words: [], turn: {} });
+      expect(viewOf(body)).toEqual({
+        address: '',
+        udp: [],
+        tcp: [],
+        words: [],
+        notes: [],
+        turn: {},
+      });
     },
   );
 

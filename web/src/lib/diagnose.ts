@@ -30,8 +30,9 @@ export interface ServerView {
   /** Addresses where it takes media, by network. */
   udp: string[];
   tcp: string[];
-  /** The server's own words, in English. */
+  /** The server's own words, in English, and their codes. */
   words: string[];
+  notes: string[];
   /** TURN servers by path. */
   turn: Partial<Record<PathName, RTCIceServer>>;
 }
@@ -107,8 +108,8 @@ export class Diagnosis {
       result.outcome = 'works';
     } catch (err) {
       if (signal.aborted) throw abortReason(signal);
-      result.outcome = 'fails';
       result.problem = toProblem(err);
+      result.outcome = result.problem.code === 'path_off' ? 'off' : 'fails';
     }
     tell({ ...result });
   }
@@ -216,6 +217,9 @@ export function viewOf(value: unknown): ServerView {
     udp: addresses('udp'),
     tcp: addresses('tcp'),
     words: list(body['words']).map(text).filter(Boolean),
+    notes: list(body['notes'])
+      .map((note) => text(record(note)['code']))
+      .filter(Boolean),
     turn: {},
   };
   for (const server of list(record(body['turn'])['servers']).map(record)) {

@@ -1,7 +1,15 @@
 // What happened in a room: one set of types for the live channel, for the
 // history over HTTP and for the replay of a lecture.
 
-export type Role = 'admin' | 'teacher' | 'student' | 'player';
+export type Role = 'admin' | 'teacher' | 'assistant' | 'student' | 'player' | 'ingest';
+
+const roles: readonly string[] = ['admin', 'teacher', 'assistant', 'student', 'player', 'ingest'];
+
+export const isRole = (value: unknown): value is Role => roles.includes(value as string);
+
+/** Whether a role lowers the hands of others and stands among those who teach. */
+export const moderates = (role: string | undefined): boolean =>
+  role === 'admin' || role === 'teacher' || role === 'assistant';
 
 export interface Person {
   id: string;

@@ -1,4 +1,4 @@
-import type { Person, RoomEvent } from './events.ts';
+import { type Person, type RoomEvent, moderates } from './events.ts';
 
 /** Who is in the room and whose hand is up. Knows each person once. */
 export class Roster {
@@ -9,7 +9,7 @@ export class Roster {
 
   /** Everybody, teachers first, then by name. */
   get people(): Person[] {
-    const rank = (p: Person) => (p.role === 'teacher' || p.role === 'admin' ? 0 : 1);
+    const rank = (p: Person) => (moderates(p.role) ? 0 : 1);
     return [...this.#people.values()].sort(
       (a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name) || (a.id < b.id ? -1 : 1),
     );

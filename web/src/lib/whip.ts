@@ -15,6 +15,8 @@ export interface PublisherOptions {
   /** Upper limit of the video, bits per second. */
   maxBitrate?: number;
   channels?: boolean;
+  /** Take the stream even from somebody else who is on air in it. Needs the right to lead. */
+  takeOver?: boolean;
   link?: Partial<LinkOptions>;
 }
 
@@ -31,9 +33,11 @@ export class Publisher extends Link {
 
   constructor(options: PublisherOptions) {
     const tracks = new Map(options.tracks.map((track) => [track.kind, track]));
+    const endpoint = endpointOf('whip', options.room, options.slot ?? 'main');
+    let takeOver = options.takeOver ?? false;
     super({
       session: () => ({
-        endpoint: endpointOf('whip', options.room, options.slot ?? 'main'),
+        endpoint: takeOver ? `${endpoint}?takeover=1` : endpoint,
         credential: options.credential,
         channels: options.channels ?? false,
         prepare: (pc) => addTracks(pc, tracks, options),
@@ -45,6 +49,8 @@ export class Publisher extends Link {
     });
     this.#tracks = tracks;
     this.on('session', () => (this.#meter = new UplinkMeter()));
+    // Once: what is taken later is taken from us on purpose.
+    this.on('state', ({ phase }) => (takeOver &&= phase === 'connecting'));
   }
 
   /** Sends track in the place of the one of its kind, now and after a reconnect. */
