@@ -5,6 +5,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/lectern/lectern/room/access"
 )
 
 func TestRedirect_PagesBy308AndSignallingBy307(t *testing.T) {
@@ -155,5 +157,30 @@ func TestLimits_CountATokenFromWhereverItComes(t *testing.T) {
 	}
 	if last != 429 {
 		t.Errorf("got %d, want 429", last)
+	}
+}
+
+// While an address has to wait for its wrong tokens, those inside go on and
+// those with a token of ours come in; the admin key is not tried.
+func TestGuesses_LetTokensOfOursIn(t *testing.T) {
+	s, _ := bareServer(t, nil)
+	student, err := s.cfg.Authority.Issue(access.Claims{Room: "algebra", Role: access.Student}, tenSeconds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	me := func(token string) *http.Response {
+		return ask(s.Handler(), "GET", "/api/me", nil, "Authorization", "Bearer "+token)
+	}
+	for range guessBurst + 3 {
+		me("a.wrong.token")
+	}
+	for token, want := range map[string]int{"a.wrong.token": 429, adminKey: 429, student: 200} {
+		resp := me(token)
+		if resp.StatusCode != want {
+			t.Errorf("%.10s: got %d, want %d", token, resp.StatusCode, want)
+		}
+		if want == 429 && resp.Header.Get("Retry-After") == "" {
+			t.Errorf("%.10s: no Retry-After", token)
+		}
 	}
 }

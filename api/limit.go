@@ -176,12 +176,6 @@ func (f *failures) passed(credential string) {
 	f.good[k] = struct{}{}
 }
 
-// spent says whether addr has to wait.
-func (f *failures) spent(addr netip.Addr) bool { return f.wait(addr) > 0 }
-
-// allow counts a failure of addr and says whether it may go on at once.
-func (f *failures) allow(addr netip.Addr) bool { return f.failed(addr) == 0 }
-
 // failed counts a failure of addr. It returns how long addr has to wait now.
 func (f *failures) failed(addr netip.Addr) time.Duration {
 	f.mu.Lock()

@@ -58,6 +58,10 @@ func (g *gateway) certNames() []string {
 	for _, ip := range g.cfg.WebRTC.AdvertiseIPs {
 		names = append(names, ip.String())
 	}
+	names = append(names, g.cfg.WebRTC.Hosts...)
+	if host := g.cfg.TURN.PublicHost; host != "" {
+		names = append(names, host)
+	}
 	return names
 }
 
