@@ -237,14 +237,21 @@ func mutations() map[string]func(line string) []string {
 	}
 }
 
+// shortOffer is in lines.
+const shortOffer = 20
+
 func TestParseOffer_MutationsAreRefusedOrServed(t *testing.T) {
 	e := openEndpoint(t)
-	tried, served, sessions := 0, 0, 0
+	tried, served, sessions, turn := 0, 0, 0, 0
 	refused := map[string]int{}
 	for name, c := range clientOffers(t) {
 		lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(string(c.raw), "\r\n", "\n")), "\n")
 		for i, line := range lines {
 			for how, mutate := range mutations() {
+				// All of the short ones; of the long ones some, each time others.
+				if turn++; len(lines) > shortOffer && turn%7 != 0 {
+					continue
+				}
 				spoilt := slices.Concat(lines[:i], mutate(line), lines[i+1:])
 				m := clientOffer{[]byte(strings.Join(spoilt, "\r\n") + "\r\n"), c.dir}
 				tried++
@@ -258,7 +265,7 @@ func TestParseOffer_MutationsAreRefusedOrServed(t *testing.T) {
 					continue
 				}
 				served++
-				if len(lines) < 40 || (served+i)%41 == 0 { // enough of the long ones
+				if len(lines) <= shortOffer || served%11 == 0 {
 					sessions++
 					checkAnswer(t, name+", "+how+" "+line, o, m, answer(t, e, o))
 				}

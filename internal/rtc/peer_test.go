@@ -75,6 +75,8 @@ type peerOptions struct {
 	ipv6     bool
 	socket   net.PacketConn // instead of own ones
 	reports  bool           // wait for a sender report, which takes a second
+	lite     bool           // an ICE-lite peer
+	both     bool           // UDP and TCP
 }
 
 // newPeer makes a peer connection of another make.
@@ -101,7 +103,10 @@ func newPeer(t testing.TB, o peerOptions) *webrtc.PeerConnection {
 	if o.profiles != nil {
 		se.SetSRTPProtectionProfiles(o.profiles...)
 	}
+	se.SetLite(o.lite)
 	switch {
+	case o.both:
+		se.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeTCP4})
 	case o.tcpOnly:
 		se.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeTCP4})
 	case o.ipv6:

@@ -1,0 +1,180 @@
+package rtc
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"reflect"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pion/stun/v3"
+)
+
+// left counts what an endpoint holds for its sessions.
+func (e *Endpoint) left() map[string]int {
+	out := map[string]int{"sessions": e.Stats().Sessions, "addresses": len(*e.udp.byAddr.Load())}
+	e.tcp.mu.Lock()
+	defer e.tcp.mu.Unlock()
+	out["tcp sessions"], out["tcp connections"] = len(e.tcp.conns), len(e.tcp.peers)
+	for _, name := range []string{"connsIPv4", "connsIPv6", "addressMap"} {
+		out["mux "+name] = reflect.ValueOf(e.mux).Elem().FieldByName(name).Len()
+	}
+	return out
+}
+
+func TestSession_ThatNeverConnectsFreesEverything(t *testing.T) {
+	e, err := Listen(Config{Addr: "127.0.0.1:0", ConnectTimeout: 200 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	o, err := ParseOffer(clientOffers(t)["chrome-publish"].raw, Publish)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	var sessions []*Session
+	for range 20 {
+		s, err := e.NewSession(SessionConfig{Offer: o})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sessions = append(sessions, s)
+	}
+	local, err := sessionUfrag(sessions[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := dialICE(t, e, local) // names a session, but knows no password
+	for _, s := range sessions {
+		<-s.Done()
+		if !errors.Is(s.Err(), ErrConnectTimeout) {
+			t.Errorf("got %v", s.Err())
+		}
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("took %v", took)
+	}
+	_ = held.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := held.Read(make([]byte, 1)); errors.Is(err, context.DeadlineExceeded) {
+		t.Error("the TCP connection outlives its session")
+	}
+	poll(t, "nothing to be left", func() bool {
+		for _, n := range e.left() {
+			if n != 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func sessionUfrag(s *Session) (string, error) {
+	ufrag, _, err := s.agent.GetLocalUserCredentials()
+	return ufrag, err
+}
+
+// Whoever does not know a user fragment and its password leaves no trace.
+func TestSocket_StrangersLeaveNoTrace(t *testing.T) {
+	e := openEndpoint(t)
+	o, err := ParseOffer(clientOffers(t)["bare"].raw, Publish)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := e.NewSession(SessionConfig{Offer: o})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close(nil) }()
+	ufrag, err := sessionUfrag(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := e.left()
+	c, err := net.Dial("udp", e.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	check := func(user, pwd string) []byte {
+		m, err := stun.Build(stun.BindingRequest, stun.TransactionID, stun.NewUsername(user), stun.NewShortTermIntegrity(pwd), stun.Fingerprint)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.Raw
+	}
+	packets := [][]byte{
+		{}, {0}, {0x80}, make([]byte, 1400), append([]byte{22, 0xfe, 0xfd}, make([]byte, 60)...), // a DTLS record
+		append([]byte{0x80, 96}, make([]byte, 60)...), check("nobody:peer", "x"), check(ufrag+":"+o.ice.ufrag, "wrong password"),
+	}
+	sent := 0
+	for range 50 {
+		for _, p := range packets {
+			if _, err := c.Write(p); err != nil {
+				t.Fatal(err)
+			}
+			sent++
+		}
+	}
+	poll(t, "the packets to arrive", func() bool { return e.Stats().PacketsReceived >= uint64(sent)*9/10 })
+	if after := e.left(); !reflect.DeepEqual(before, after) {
+		t.Errorf("before %v, after %v", before, after)
+	}
+	if got, err := s.agent.GetRemoteCandidates(); err != nil || len(got) > 2 {
+		t.Errorf("the agent knows %v, %v", got, err)
+	}
+	_ = c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if n, err := c.Read(make([]byte, 100)); err == nil {
+		t.Errorf("a stranger got an answer of %d bytes", n)
+	}
+}
+
+func TestTrickle_CandidatesAreBounded(t *testing.T) {
+	e := openEndpoint(t)
+	o, err := ParseOffer(clientOffers(t)["bare"].raw, Publish)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := e.NewSession(SessionConfig{Offer: o})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close(nil) }()
+	for i := range 40 {
+		frag := ""
+		for j := range maxCandidates {
+			frag += "a=candidate:1 1 udp 1 127.0.0.1 " + string(rune('1'+i%9)) + "00" + string(rune('0'+j%10)) + " typ host\r\n"
+		}
+		if err := s.PatchTrickle([]byte(frag)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := s.agent.GetRemoteCandidates(); err != nil || len(got) > maxRemoteCandidates {
+		t.Errorf("got %d, %v", len(got), err)
+	}
+}
+
+func TestNames_AreLookedUpAgain(t *testing.T) {
+	var turn atomic.Int32
+	answers := [][]netip.Addr{{netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("::ffff:192.0.2.1")}, nil, {netip.MustParseAddr("192.0.2.3")}}
+	lookUp := func(context.Context, string) ([]netip.Addr, error) {
+		i := int(turn.Add(1)) - 1
+		if i == 1 {
+			return nil, errors.New("no such host")
+		}
+		return answers[min(i, 2)], nil
+	}
+	n := followNames([]string{"class.example.org", "198.51.100.1"}, slog.New(slog.DiscardHandler), lookUp, 5*time.Millisecond)
+	defer n.close()
+	fixed := netip.MustParseAddr("198.51.100.1")
+	first := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), fixed}
+	if got := n.addrs(); turn.Load() < 3 && !slices.Equal(got, first) {
+		t.Errorf("got %v, want %v", got, first)
+	}
+	poll(t, "the new address", func() bool { return slices.Equal(n.addrs(), []netip.Addr{netip.MustParseAddr("192.0.2.3"), fixed}) })
+}
