@@ -46,7 +46,7 @@ test-web: web/node_modules/.installed
 	cd web && npm run check && npm run lint && npm test
 
 test-e2e: $(BIN) test/browser/node_modules/.installed
-	@scripts/need.sh ffmpeg chromium firefox aiortc gstreamer
+	@scripts/need.sh ffmpeg chromium firefox aiortc gstreamer netns
 	GATEWAY_BIN=$(CURDIR)/$(BIN) go test -count=1 -timeout 30m ./test
 
 test/browser/node_modules/.installed: test/browser/package-lock.json

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that the named tools are there, and installs what is missing with
 # apt-get where that is possible. Says what it does.
-#   scripts/need.sh go node ffmpeg chromium firefox cgo aiortc gstreamer
+#   scripts/need.sh go node ffmpeg chromium firefox cgo aiortc gstreamer netns
 set -euo pipefail
 
 updated=no
@@ -31,6 +31,7 @@ for tool in "$@"; do
 	cgo) has gcc || install "a C compiler for the race detector" gcc libc6-dev ;;
 	ffmpeg) { has ffmpeg && has ffprobe; } || install ffmpeg ffmpeg ;;
 	chromium) has chromium || install Chromium chromium ;;
+	netns) { has ip && has nft && has certutil; } || install "network namespaces and a firewall for tests" iproute2 nftables libnss3-tools ;;
 	firefox) { has firefox-esr || has firefox; } || install Firefox firefox-esr ;;
 	aiortc) /usr/bin/python3 -c 'import aiortc, numpy' 2>/dev/null || install aiortc python3-aiortc python3-numpy ;;
 	gstreamer) has gst-launch-1.0 && gst-inspect-1.0 --exists rtmp2src && gst-inspect-1.0 --exists avdec_h264 ||

@@ -33,7 +33,12 @@ type answer struct {
 // openBrowser starts "chromium" or "firefox" and ends it with the test.
 func openBrowser(t *testing.T, name string) *browser {
 	t.Helper()
-	cmd := exec.Command("node", "browser/driver.mjs", name)
+	return runBrowser(t, name, exec.Command("node", "browser/driver.mjs", name))
+}
+
+// runBrowser is openBrowser with another command that runs the driver.
+func runBrowser(t *testing.T, name string, cmd *exec.Cmd) *browser {
+	t.Helper()
 	stdin := must[io.WriteCloser](t)(cmd.StdinPipe())
 	stdout := must[io.ReadCloser](t)(cmd.StdoutPipe())
 	cmd.Stderr = &logBuffer{}

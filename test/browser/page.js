@@ -105,7 +105,7 @@
   };
 
   T.publish = async ({ url, token, codec, source = "camera", dtx = false, width, height, audio = true }) => {
-    const s = { pc: new RTCPeerConnection(), dtx };
+    const s = { pc: new RTCPeerConnection(T.config), dtx };
     if (source === "clap") {
       s.clap = T.clap(width, height);
       s.stream = s.clap.stream;
@@ -122,7 +122,7 @@
   };
 
   T.watch = async ({ url, token, wait = false }) => {
-    const s = { pc: new RTCPeerConnection(), media: new MediaStream() };
+    const s = { pc: new RTCPeerConnection(T.config), media: new MediaStream() };
     talk(s);
     s.pc.addTransceiver("video", { direction: "recvonly" });
     s.pc.addTransceiver("audio", { direction: "recvonly" });
@@ -155,6 +155,32 @@
       }
     }
     return out;
+  };
+
+  // The ICE servers that the endpoint names (RFC 9725, section 4.6), for the
+  // peer connections made from now on.
+  T.useServers = async (url, token) => {
+    const r = await fetch(url, { method: "OPTIONS", headers: { Authorization: `Bearer ${token}` } });
+    const links = (r.headers.get("Link") ?? "").matchAll(/<((?:stun|turn)s?:[^>]+)>([^<]*)/g);
+    const iceServers = [...links].map(([, urls, rest]) => ({
+      urls,
+      username: /username="([^"]*)"/.exec(rest)?.[1],
+      credential: /credential="([^"]*)"/.exec(rest)?.[1],
+    }));
+    T.config = { iceServers };
+    return iceServers.map((s) => s.urls);
+  };
+
+  // The way that media of a session go.
+  T.path = async (id) => {
+    const report = await T.sessions[id].pc.getStats();
+    for (const r of report.values()) {
+      if (r.type !== "transport" || !r.selectedCandidatePairId) continue;
+      const pair = report.get(r.selectedCandidatePairId);
+      const [local, remote] = [report.get(pair.localCandidateId), report.get(pair.remoteCandidateId)];
+      return { protocol: local.protocol, type: local.candidateType, relay: local.relayProtocol ?? "", remote: remote.address };
+    }
+    return { protocol: "", type: "", relay: "", remote: "" };
   };
 
   const open = (ch) => (ch.readyState === "open" ? Promise.resolve() : new Promise((r) => (ch.onopen = r)));
