@@ -3,6 +3,8 @@ package whep
 import (
 	"bytes"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lectern/lectern/stream"
@@ -38,18 +40,21 @@ type LayerChoice struct {
 // as long as publishers send one encoding, none if the viewer did not ask for
 // video or there was none yet. Safe for concurrent use.
 func (s *Session) Layers() []Layer {
-	line := videoLine(s.Answer())
-	if line < 0 {
+	if s.line < 0 {
 		return nil
 	}
 	for _, t := range s.v.st.Tracks() {
 		if t.Kind != stream.Video {
 			continue
 		}
-		l := Layer{Line: line}
-		l.Width, l.Height = pictureSize(s.v.st)
-		if sh := s.v.shard.Load(); sh != nil && s.v.st.Live() {
-			l.Bitrate = sh.bitrate()
+		l := Layer{Line: s.line}
+		if sh := s.v.shard.Load(); sh != nil {
+			l.Bitrate, l.Width, l.Height = sh.video.read(s.v.st)
+		} else {
+			_, l.Width, l.Height = new(meter).read(s.v.st)
+		}
+		if !s.v.st.Live() {
+			l.Bitrate = 0
 		}
 		return []Layer{l}
 	}
@@ -62,8 +67,7 @@ func (s *Session) Layers() []Layer {
 //
 // With one layer there is nothing to switch: what can be chosen is what is sent.
 func (s *Session) Select(c LayerChoice) error {
-	line := videoLine(s.Answer())
-	if line < 0 || c.Line != nil && *c.Line != line {
+	if s.line < 0 || c.Line != nil && *c.Line != s.line {
 		return ErrNoLayer
 	}
 	if c.RID == nil && c.Spatial == nil && c.Temporal == nil {
@@ -95,10 +99,45 @@ func videoLine(sdp []byte) int {
 	return -1
 }
 
-// pictureSize reads the size out of the newest keyframe, 0 if there is none.
-func pictureSize(st *stream.Stream) (width, height int) {
+// meter measures what video a shard gets. Safe for concurrent use.
+type meter struct {
+	bytes atomic.Int64 // of payload since the last tick
+
+	mu            sync.Mutex // guards what follows
+	since         time.Time
+	rate          int          // bit/s of the interval before
+	key           *stream.Unit // the keyframe whose size is known
+	width, height int
+}
+
+// tick ends an interval.
+func (m *meter) tick(now time.Time) {
+	n := m.bytes.Swap(0)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if d := now.Sub(m.since); !m.since.IsZero() && d > 0 {
+		m.rate = int(float64(n) * 8 / d.Seconds())
+	}
+	m.since = now
+}
+
+// read returns the bitrate, and the size of the newest picture of st, which is
+// looked at once for each keyframe however many ask.
+func (m *meter) read(st *stream.Stream) (rate, width, height int) {
+	key := st.Keyframe()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(key) > 0 && m.key != key[0] {
+		m.key = key[0]
+		m.width, m.height = pictureSize(key)
+	}
+	return m.rate, m.width, m.height
+}
+
+// pictureSize reads the size out of a keyframe, 0 if it cannot.
+func pictureSize(key []*stream.Unit) (width, height int) {
 	a := frame.NewAssembler()
-	for _, u := range st.Keyframe() {
+	for _, u := range key {
 		if u.Track.Kind != stream.Video {
 			continue
 		}
@@ -108,25 +147,4 @@ func pictureSize(st *stream.Stream) (width, height int) {
 		}
 	}
 	return 0, 0
-}
-
-// meter measures what video a shard gets. It is guarded by shard.mu.
-type meter struct {
-	since time.Time
-	bytes int // of payload since then
-	rate  int // bit/s of the interval before
-}
-
-// tick ends an interval.
-func (m *meter) tick(now time.Time) {
-	if d := now.Sub(m.since); !m.since.IsZero() && d > 0 {
-		m.rate = int(float64(m.bytes) * 8 / d.Seconds())
-	}
-	m.since, m.bytes = now, 0
-}
-
-func (sh *shard) bitrate() int {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	return sh.video.rate
 }

@@ -89,13 +89,13 @@ type shard struct {
 	reader *stream.Reader
 	cancel context.CancelFunc
 	done   sync.WaitGroup
+	video  meter
 
 	mu      sync.Mutex // guards what follows
 	batch   *rtc.Batch
 	units   []*stream.Unit // scratch
 	viewers []*viewer
 	rings   [2]ring // by stream.Kind
-	video   meter
 }
 
 func newShard(f *fanout) (*shard, error) {
@@ -156,7 +156,7 @@ func (sh *shard) fanLocked(units []*stream.Unit) {
 	for _, u := range units {
 		sh.rings[u.Track.Kind].add(u)
 		if u.Track.Kind == stream.Video {
-			sh.video.bytes += len(u.Packet.Payload)
+			sh.video.bytes.Add(int64(len(u.Packet.Payload)))
 		}
 	}
 	now := time.Now()
@@ -218,9 +218,9 @@ func (sh *shard) resend(v *viewer, p *rtcp.TransportLayerNack) {
 }
 
 func (sh *shard) report(now time.Time) {
+	sh.video.tick(now)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.video.tick(now)
 	for _, v := range sh.viewers {
 		v.reportLocked(now)
 	}

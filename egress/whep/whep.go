@@ -76,7 +76,7 @@ func (s *Server) Open(offer *rtc.Offer, st *stream.Stream, onData func(*rtc.Data
 	if err != nil {
 		return nil, fmt.Errorf("open viewer session: %w", err)
 	}
-	sess.Session = peer
+	sess.Session, sess.line = peer, videoLine(peer.Answer())
 	v.init(peer)
 	close(v.ready)
 	return sess, nil
@@ -183,6 +183,7 @@ type Session struct {
 	*rtc.Session
 	server *Server
 	v      *viewer
+	line   int  // index of the video m-line; -1: none
 	gone   bool // guarded by server.mu
 }
 
