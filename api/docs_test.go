@@ -1,6 +1,7 @@
 package api
 
 import (
+	"io/fs"
 	"os"
 	"regexp"
 	"slices"
@@ -76,5 +77,53 @@ func TestDocs_ListEveryCode(t *testing.T) {
 	}
 	if found < 30 {
 		t.Errorf("found %d codes in the sources: the pattern is wrong", found)
+	}
+}
+
+// Every test that docs/SIGNALLING.md names is there, and no clause goes without.
+func TestDocs_ClausesNameTestsThatExist(t *testing.T) {
+	doc, err := os.ReadFile("../docs/SIGNALLING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := make(map[string]bool)
+	function := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+	err = fs.WalkDir(os.DirFS(".."), ".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == "node_modules" || d.Name() == ".git"):
+			return fs.SkipDir
+		case !strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		src, err := os.ReadFile("../" + path)
+		for _, m := range function.FindAllSubmatch(src, -1) {
+			there[string(m[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	clauses := 0
+	for line := range strings.Lines(string(doc)) {
+		cells := strings.Split(strings.Trim(line, "| \n"), " | ")
+		if !strings.HasPrefix(line, "| ") || cells[0] == "clause" {
+			continue
+		}
+		clauses++
+		tests := strings.Fields(strings.ReplaceAll(cells[len(cells)-1], "`", ""))
+		if len(cells) != 3 || len(tests) == 0 {
+			t.Errorf("no clause, behaviour and test: %s", line)
+		}
+		for _, name := range tests {
+			if !there[name] {
+				t.Errorf("%s: there is no test %s", cells[0], name)
+			}
+		}
+	}
+	if clauses < 60 {
+		t.Errorf("found %d clauses: the pattern is wrong", clauses)
 	}
 }

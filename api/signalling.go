@@ -270,7 +270,7 @@ func (s *Server) state(e *endpoint) handler {
 	}
 }
 
-// remove ends a session (RFC 9725, section 4.4). It returns when the session
+// remove ends a session (RFC 9725, section 4.2). It returns when the session
 // is gone, so that the next offer finds the stream free.
 func (s *Server) remove(e *endpoint) handler {
 	return func(c *gin.Context) error {
