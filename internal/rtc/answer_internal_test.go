@@ -1,6 +1,7 @@
 package rtc
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -100,6 +101,23 @@ func TestAnswer_ToClientsOfTheWorld(t *testing.T) {
 		}
 		checkAnswer(t, name, o, c, answer(t, e, o))
 	}
+}
+
+// The transport of a bundle is that of the first mid in its group.
+func TestAnswer_TaggedSectionNeedNotBeTheFirst(t *testing.T) {
+	c := clientOffers(t)["aiortc"]
+	c.raw = bytes.Replace(c.raw, []byte("BUNDLE 0 1"), []byte("BUNDLE 1 0"), 1)
+	o, err := ParseOffer(c.raw, c.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, video, _ := bytes.Cut(c.raw, []byte("m=video")); !bytes.Contains(video, []byte("a=ice-ufrag:"+o.ice.ufrag)) {
+		t.Error("the credentials are those of audio")
+	}
+	if len(o.candidates) != 1 || !strings.Contains(o.candidates[0], " 40412 ") {
+		t.Errorf("got candidates %q, want those of video", o.candidates)
+	}
+	checkAnswer(t, "tagged video", o, c, answer(t, openEndpoint(t), o))
 }
 
 // checkAnswer wants an answer to be well-formed and to fit the offer, as another

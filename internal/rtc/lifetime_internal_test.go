@@ -8,10 +8,12 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/pion/ice/v4"
 	"github.com/pion/stun/v3"
 )
 
@@ -77,6 +79,56 @@ func TestSession_ThatNeverConnectsFreesEverything(t *testing.T) {
 func sessionUfrag(s *Session) (string, error) {
 	ufrag, _, err := s.agent.GetLocalUserCredentials()
 	return ufrag, err
+}
+
+// A peer that answers checks and then says nothing does not hold its session.
+func TestSession_ThatNeverShakesHandsNamesTheStage(t *testing.T) {
+	e, err := Listen(Config{Addr: "127.0.0.1:0", ConnectTimeout: 500 * time.Millisecond, DisableTCP: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	o, err := ParseOffer(clientOffers(t)["bare"].raw, Publish)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := e.NewSession(SessionConfig{Offer: o})
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, err := ice.NewAgentWithOptions(ice.WithLocalCredentials(o.ice.ufrag, o.ice.pwd), ice.WithIncludeLoopback(),
+		ice.WithNetworkTypes([]ice.NetworkType{ice.NetworkTypeUDP4}), ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = peer.GracefulClose() }()
+	_ = peer.OnCandidate(func(ice.Candidate) {})
+	if err := peer.GatherCandidates(); err != nil {
+		t.Fatal(err)
+	}
+	ufrag, pwd, err := s.agent.GetLocalUserCredentials()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range strings.Split(string(s.Answer()), "\r\n") {
+		if v, ok := strings.CutPrefix(l, "a=candidate:"); ok {
+			c, err := ice.UnmarshalCandidate(v)
+			if err == nil {
+				err = peer.AddRemoteCandidate(c)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := peer.Dial(t.Context(), ufrag, pwd); err != nil {
+		t.Fatal(err)
+	}
+	<-s.Done()
+	var failed *ConnectError
+	if !errors.As(s.Err(), &failed) || failed.Stage != "dtls" || !errors.Is(failed, ErrConnectTimeout) {
+		t.Errorf("got %v", s.Err())
+	}
 }
 
 // Whoever does not know a user fragment and its password leaves no trace.
