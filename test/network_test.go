@@ -245,3 +245,14 @@ func TestNetwork_WhereUDPIsBlockedOrOnlyTURNIsLeft(t *testing.T) {
 		}
 	})
 }
+
+// Our own pages find the relay by themselves.
+func TestNetwork_PagesTeachAndAttendThroughTURNOverTLSAlone(t *testing.T) {
+	w := newWorld(t)
+	w.serve()
+	w.block("drop", []string{"tcp dport { 8443, 5349 } accept"}, []string{"tcp sport { 8443, 5349 } accept"})
+	teacher := w.browse(0).open("https://10.77.0.1:8443/studio/maths#key=" + adminKey)
+	link := goLive(t, teacher)
+	student := w.browse(1).open(strings.Replace(link, "10.77.0.1", "10.77.1.1", 1))
+	attend(t, student, "Wei")
+}
