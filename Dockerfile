@@ -28,8 +28,8 @@ COPY --from=build /out/lectern /usr/local/bin/lectern
 USER 10001
 VOLUME /data
 ENV LECTERN_DATA_DIR=/data
-# Pages and signalling, WebRTC media (UDP and TCP), RTSP, RTSP over UDP, RTMP.
-EXPOSE 8080/tcp 8189/udp 8189/tcp 8554/tcp 8000/udp 8001/udp 1935/tcp
+# Pages and signalling (HTTP, HTTPS), WebRTC media (UDP and TCP), TURN (UDP, TCP, TLS), RTSP, RTSP over UDP, RTMP.
+EXPOSE 8080/tcp 8443/tcp 8189/udp 8189/tcp 3478/udp 3478/tcp 5349/tcp 8554/tcp 8000/udp 8001/udp 1935/tcp
 HEALTHCHECK --interval=30s --timeout=3s CMD ["/usr/local/bin/lectern", "health"]
 ENTRYPOINT ["/usr/local/bin/lectern"]
 CMD ["serve"]

@@ -131,6 +131,18 @@ func TestServer_LetsLargeBodiesMove(t *testing.T) {
 	}
 }
 
+// The limits that the tests above shorten are those of the real server.
+func TestServer_HasItsTimeLimits(t *testing.T) {
+	s, _ := bareServer(t, nil)
+	for _, cfg := range []*tls.Config{nil, {}} {
+		hs := s.httpServer(cfg)
+		if hs.ReadHeaderTimeout != 10*time.Second || hs.ReadTimeout != 30*time.Second || hs.WriteTimeout != time.Minute ||
+			hs.IdleTimeout != time.Minute || hs.MaxHeaderBytes != 32<<10 || hs.HTTP2.SendPingTimeout != 30*time.Second {
+			t.Errorf("got %+v", hs)
+		}
+	}
+}
+
 func TestServer_BoundsItsConnections(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

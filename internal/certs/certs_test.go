@@ -48,12 +48,15 @@ func (r *record) String() string {
 	return r.b.String()
 }
 
+// looks is the time between two looks at the certificate.
+const looks = 5 * time.Millisecond
+
 // open opens a source that looks every few milliseconds.
 func open(t *testing.T, cfg certs.Config) (*certs.Source, *record) {
 	t.Helper()
 	logged := &record{}
 	cfg.Log = slog.New(slog.NewTextHandler(logged, nil))
-	cfg.Every = 5 * time.Millisecond
+	cfg.Every = looks
 	s, err := certs.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -197,8 +200,14 @@ func TestFiles_ASwitchedLinkIsAChange(t *testing.T) {
 			t.Fatal(err)
 		}
 		cert, key := pair(t, v+".example", time.Now().Add(90*24*time.Hour))
-		write(t, filepath.Join(dir, v, "cert.pem"), cert)
-		write(t, filepath.Join(dir, v, "key.pem"), key)
+		for name, data := range map[string][]byte{"cert.pem": cert, "key.pem": key} {
+			// Neither size nor time tells them apart.
+			path := filepath.Join(dir, v, name)
+			write(t, path, append(data, bytes.Repeat([]byte("\n"), 2000-len(data))...))
+			if err := os.Chtimes(path, time.Time{}, time.Unix(1_700_000_000, 0)); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	link := filepath.Join(dir, "live")
 	if err := os.Symlink("v1", link); err != nil {
@@ -225,6 +234,7 @@ func TestFiles_BrokenNewOnesKeepTheOldCertificateAndAreLoggedOnce(t *testing.T) 
 	if got := commonName(t, addr); got != "old.example" {
 		t.Errorf("got %s, want the old certificate", got)
 	}
+	<-time.After(20 * looks) // no second word on the same files
 	// A certificate of another key is as broken.
 	other, _ := pair(t, "other.example", time.Now().Add(90*24*time.Hour))
 	write(t, cfg.CertFile, other)
