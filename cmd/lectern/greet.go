@@ -34,6 +34,7 @@ func (g *gateway) greet(w io.Writer) {
 		transports = "UDP and TCP"
 	}
 	fmt.Fprintf(&b, "  media    %s (%s)\n", a.WebRTC, transports)
+	b.WriteString(g.sayTURN())
 	fmt.Fprintf(&b, "  data     %s\n", g.cfg.Data.Dir)
 	b.WriteString("\n" + g.sayHTTPS())
 	b.WriteString("\n  Nobody can publish, and nobody watches a room, without a token, an invitation or the admin key,\n" +

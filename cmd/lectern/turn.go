@@ -60,6 +60,20 @@ func (g *gateway) openTURN(certificate *tls.Config) error {
 	return err
 }
 
+// sayTURN tells where STUN and TURN are, for the greeting.
+func (g *gateway) sayTURN() string {
+	if g.turn == nil {
+		return ""
+	}
+	var at []string
+	for _, t := range []struct{ transport, name string }{{"udp", "UDP"}, {"tcp", "TCP"}, {"tls", "TLS"}} {
+		if a := g.turn.Addr(t.transport); a.IsValid() {
+			at = append(at, fmt.Sprintf("%s (%s)", a, t.name))
+		}
+	}
+	return fmt.Sprintf("  relay    %s, to the media port only\n", strings.Join(at, ", "))
+}
+
 // closeTURN ends what openTURN has begun.
 func (g *gateway) closeTURN() error {
 	if g.turn == nil {

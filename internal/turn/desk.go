@@ -1,11 +1,13 @@
 package turn
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/logging"
@@ -19,8 +21,9 @@ var errNoTCP = errors.New("turn: relayed TCP is not offered")
 // between two reads, so that each knows which message it is about.
 type desk struct {
 	s   *Server
-	now message // being served; belongs to the reading goroutine
-	who string  // its user; belongs to the reading goroutine
+	now message     // being served; belongs to the reading goroutine
+	who string      // its user; belongs to the reading goroutine
+	no  atomic.Bool // the peer that it asks for was refused
 
 	mu     sync.Mutex // guards what follows
 	relays map[netip.AddrPort]*relay
@@ -59,7 +62,21 @@ func (d *desk) admit(b []byte, src netip.AddrPort) bool {
 		return false
 	}
 	d.now = m
+	d.no.Store(false)
 	return true
+}
+
+// outgoing mends what the library says to a channel to somebody who is not
+// ours: that is forbidden (403; RFC 8656, section 12.2), while 401 would have
+// the client try other credentials. Such an answer is not signed.
+func (d *desk) outgoing(b []byte) []byte {
+	const channelBindError, errorCode = 0x0119, 0x0009
+	if len(b) < stunHeader+8 || binary.BigEndian.Uint16(b) != channelBindError || !d.no.Load() ||
+		binary.BigEndian.Uint16(b[stunHeader:]) != errorCode {
+		return b
+	}
+	b[stunHeader+6], b[stunHeader+7] = 4, 3
+	return b
 }
 
 // relay is the allocation of a client, nil if it has none.
@@ -123,6 +140,7 @@ func (d *desk) permit(ip net.IP) bool {
 	ok := d.s.isTargetIP(ip)
 	if !ok {
 		d.s.count.refused.Add(1)
+		d.no.Store(true)
 	}
 	return ok
 }
@@ -195,7 +213,9 @@ func (d *udpDesk) ReadFrom(b []byte) (int, net.Addr, error) {
 }
 
 // WriteTo sends to a client.
-func (d *udpDesk) WriteTo(b []byte, addr net.Addr) (int, error) { return d.conn.WriteTo(b, addr) }
+func (d *udpDesk) WriteTo(b []byte, addr net.Addr) (int, error) {
+	return d.conn.WriteTo(d.outgoing(b), addr)
+}
 
 // Close does nothing: the socket is the server's.
 func (d *udpDesk) Close() error { return nil }

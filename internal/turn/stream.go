@@ -196,7 +196,7 @@ func (d *streamDesk) WriteTo(b []byte, _ net.Addr) (int, error) {
 	if err := d.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return 0, err
 	}
-	n, err := d.conn.Write(b)
+	n, err := d.conn.Write(d.outgoing(b))
 	if err != nil {
 		_ = d.conn.Close() // half a message may be out: nothing can follow
 	}
