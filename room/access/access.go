@@ -86,6 +86,9 @@ type Claims struct {
 	Role    Role
 	Expires time.Time // zero: never
 
+	// NotBefore is when a token begins to be valid; zero: when it was issued.
+	NotBefore time.Time
+
 	// ID is that of the credential, by which it is revoked: the jti of a token,
 	// the id of a stored key. "" for the key of the administrator and for those
 	// without a credential.

@@ -21,6 +21,7 @@ func open(t testing.TB, dir, adminKey string) *access.Authority {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(a.Close)
 	return a
 }
 

@@ -92,6 +92,8 @@ func (i Issuer) check() error {
 	switch {
 	case i.Name == "" || strings.Contains(i.Name, ":") || len(i.Name) > maxName/8:
 		return fmt.Errorf("%w: name is empty, too long, or has a colon", ErrBadClaims)
+	case slices.Contains([]string{"hook", "key", "player"}, i.Name):
+		return fmt.Errorf("%w: name %s is ours", ErrBadClaims, i.Name)
 	case i.Issuer == "" || i.Issuer == issuer:
 		return fmt.Errorf("%w: issuer is empty or ours", ErrBadClaims)
 	case keys != 1:

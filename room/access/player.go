@@ -38,9 +38,11 @@ func (a *Authority) PlayerLogin(c Claims) (user, password string, err error) {
 	if c.Room == AnyRoom {
 		room = "a"
 	}
-	parts := []string{
-		"p", strconv.FormatInt(c.Expires.Unix(), base36), "", c.ID, c.Grant, room,
+	begins := ""
+	if !c.NotBefore.IsZero() {
+		begins = strconv.FormatInt(c.NotBefore.Unix(), base36)
 	}
+	parts := []string{"p", strconv.FormatInt(c.Expires.Unix(), base36), begins, c.ID, c.Grant, room}
 	if user = strings.Join(parts, "."); len(user) > maxLogin {
 		parts[len(parts)-1] = a.roomTag(c.Room)
 		user = strings.Join(parts, ".")

@@ -83,8 +83,8 @@ func (a *Authority) Issue(c Claims, ttl time.Duration) (string, error) {
 
 // IssueToken returns a token for c and what Verify will say of it. The token is
 // valid from notBefore (zero: now) for ttl, at most MaxLife, rounded up to whole
-// seconds. An empty c.Subject becomes a random one; c.Expires and c.ID are not
-// looked at. It returns ErrBadClaims for claims that Verify would refuse.
+// seconds. An empty c.Subject becomes a random one; c.Expires, c.NotBefore and
+// c.ID are not looked at. It returns ErrBadClaims for claims that Verify would refuse.
 func (a *Authority) IssueToken(c Claims, notBefore time.Time, ttl time.Duration) (string, Claims, error) {
 	if c.Subject == "" {
 		c.Subject = rand.Text()
@@ -93,10 +93,10 @@ func (a *Authority) IssueToken(c Claims, notBefore time.Time, ttl time.Duration)
 		return "", Claims{}, fmt.Errorf("%w: nobody's subject", ErrBadClaims)
 	}
 	now := time.Now()
-	from := now.Add(-clockSkew)
-	start := now
-	if notBefore.After(now) {
-		from, start = notBefore, notBefore
+	from, start := now.Add(-clockSkew), now
+	if c.NotBefore = (time.Time{}); notBefore.After(now) {
+		c.NotBefore = notBefore.Truncate(time.Second)
+		from, start = c.NotBefore, notBefore
 	}
 	if ttl <= 0 || start.Add(ttl).Sub(now) > MaxLife {
 		return "", Claims{}, fmt.Errorf("%w: time to live %v", ErrBadClaims, ttl)
@@ -157,6 +157,9 @@ func (a *Authority) verifyOwn(token string) (Claims, error) {
 	c := Claims{
 		Subject: w.Subject, Name: w.Name, Room: w.Room, Role: w.Role, Expires: w.ExpiresAt.Time,
 		ID: w.ID, Grant: w.Grant, Slot: w.Slot,
+	}
+	if w.IssuedAt != nil && w.NotBefore != nil && w.NotBefore.After(w.IssuedAt.Time) {
+		c.NotBefore = w.NotBefore.Time
 	}
 	if c.ID == "" {
 		c.ID = a.derivedID("token", token)
