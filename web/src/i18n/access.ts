@@ -69,6 +69,7 @@ export const accessEn = {
     passcodeNew: 'New passcode',
     passcodeSet: 'A passcode is set. It cannot be shown again, only changed.',
     passcodeNone: 'At least 4 characters. Students type it once.',
+    apply: (mode: string) => `Apply: ${mode}`,
     passcodeSave: 'Set',
     students: 'Students may',
     chat: 'write in the chat',
@@ -161,6 +162,7 @@ export const accessEn = {
     start: 'Go on air',
     startHint: 'The class sees and hears you at once.',
     stop: 'Stop speaking',
+    onAirToo: 'Also on air',
     ownSlot: 'The main place is taken: you appear beside it.',
   },
   home: {
@@ -261,6 +263,7 @@ export const accessZh: typeof accessEn = {
     passcodeNew: '新口令',
     passcodeSet: '口令已设置。无法再次显示，只能更改。',
     passcodeNone: '至少 4 个字符。学生只需输入一次。',
+    apply: (mode) => `应用：${mode}`,
     passcodeSave: '设置',
     students: '学生可以',
     chat: '在聊天中发言',
@@ -352,6 +355,7 @@ export const accessZh: typeof accessEn = {
     start: '开始讲话',
     startHint: '全班会立即看到和听到你。',
     stop: '停止讲话',
+    onAirToo: '同时在讲话的人',
     ownSlot: '主画面已有人：你会显示在旁边。',
   },
   home: {
