@@ -44,6 +44,9 @@ func (t *throttle) take(addr, roomName string) bool {
 	now := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if len(t.tries)+2 > maxBuckets {
+		t.shrinkLocked(now) // before both: neither may push out the other
+	}
 	a := t.ofLocked("addr "+addr, addressGuesses, addressEvery, now)
 	r := t.ofLocked("room "+roomName, roomGuesses, roomEvery, now)
 	if a.left < 1 || r.left < 1 {
@@ -68,9 +71,6 @@ func (t *throttle) giveBack(addr, roomName string) {
 func (t *throttle) ofLocked(name string, most float64, gain time.Duration, now time.Time) *tries {
 	q := t.tries[name]
 	if q == nil {
-		if len(t.tries) >= maxBuckets {
-			t.shrinkLocked(now)
-		}
 		q = &tries{left: most, most: most, gain: gain, at: now}
 		t.tries[name] = q
 	}
@@ -94,7 +94,7 @@ func (t *throttle) shrinkLocked(now time.Time) {
 			delete(t.tries, name)
 		}
 	}
-	if len(t.tries) < maxBuckets {
+	if len(t.tries)+2 <= maxBuckets {
 		return
 	}
 	for name := range t.tries {
