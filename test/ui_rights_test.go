@@ -162,6 +162,8 @@ func TestPages_AnAssistantSpeaksAndLowersHandsAndCannotLead(t *testing.T) {
 	})
 	shot(p, "assistant-on-air")
 	student.wait(testid("video-assistant"))
+	teacher.wait(testid("other-assistant"))
+	p.wait(testid("other-main"))
 	p.wait(testid("lower-hand"))
 	p.click(testid("lower-hand"))
 	eventually(t, 10*time.Second, "the hand is down", func() error {
@@ -177,4 +179,42 @@ func TestPages_AnAssistantSpeaksAndLowersHandsAndCannotLead(t *testing.T) {
 	p.click(testid("leave-air"))
 	p.wait(testid("assistant-note"))
 	watching(t, student) // the class goes on
+}
+
+func TestPages_ATeacherMakesAndWithdrawsAnInvitation(t *testing.T) {
+	g := startGateway(t)
+	teacher := openBrowser(t, "chromium").open(g.url("/studio/maths#key=" + adminKey))
+	teacher.wait(testid("invite-link"))
+	for _, id := range []string{"access-open", "tab-invitations", "invitation-new"} {
+		teacher.wait(testid(id))
+		teacher.click(testid(id))
+	}
+	teacher.fill(testid("invitation-name"), "Lin")
+	teacher.click(testid("invitation-create"))
+	teacher.wait(testid("invitation-link"))
+	student := openBrowser(t, "chromium").open(teacher.text(testid("invitation-link")))
+	student.wait(testid("waiting"))
+	teacher.click(testid("invitation-done"))
+	teacher.shows(10*time.Second, "invitations", "used 1×")
+	shot(teacher, "access-invitations")
+
+	// What a click chooses is not done before it is applied.
+	teacher.click(testid("tab-room"))
+	teacher.wait(testid("mode-closed"))
+	teacher.click(testid("mode-closed"))
+	var rules struct{ Mode string }
+	if g.call("GET", "/api/rooms/maths/access", adminKey, nil, &rules); rules.Mode != "link" {
+		t.Errorf("the room is %q before the change is applied", rules.Mode)
+	}
+	teacher.click(testid("mode-apply"))
+	student.shows(refused, "door-closed", "The room is closed")
+	teacher.click(testid("mode-link"))
+	teacher.click(testid("mode-apply"))
+	student.wait(testid("waiting"))
+
+	teacher.click(testid("tab-invitations"))
+	teacher.wait(testid("invitation-withdraw"))
+	teacher.click(`[data-testid="invitation"]:has([title="Lin"]) ` + testid("invitation-withdraw"))
+	teacher.click(testid("invitation-sure"))
+	student.shows(refused, "door-why", "withdrawn")
 }
