@@ -45,6 +45,9 @@ func TestLoad_WhatPeersAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := c.WebRTC
+	if f, err := config.Load("", nil, map[string]any{"webrtc.hosts": "192.0.2.1,class.example.org"}); err != nil || len(f.WebRTC.Hosts) != 2 {
+		t.Errorf("by flag: got %v, %v", f.WebRTC.Hosts, err)
+	}
 	if len(w.Hosts) != 2 || len(w.Interfaces) != 1 || len(w.ExcludeInterfaces) != 2 || len(w.Networks) != 1 || w.ExcludeNetworks[0].Bits() != 0 {
 		t.Errorf("got %+v", w)
 	}

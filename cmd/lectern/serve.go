@@ -19,6 +19,7 @@ type serveCmd struct {
 	HTTPS  string `help:"HTTPS beside it: off, self_signed, files or acme." placeholder:"MODE" name:"https"`
 	TLS    string `help:"Address of HTTPS (:8443)." placeholder:"ADDR" name:"https-addr"`
 	WebRTC string `help:"UDP and TCP address of media (:8189)." placeholder:"ADDR" name:"webrtc"`
+	Public string `help:"Public addresses or names to offer for media, with commas between them." placeholder:"HOSTS" name:"public-ip"`
 	RTSP   string `help:"Address for RTSP players (:8554)." placeholder:"ADDR" name:"rtsp"`
 	RTMP   string `help:"Address for RTMP players (:1935)." placeholder:"ADDR" name:"rtmp"`
 }
@@ -27,7 +28,8 @@ type serveCmd struct {
 func (c serveCmd) flags() map[string]any {
 	flags := map[string]any{}
 	for key, v := range map[string]string{
-		"data.dir": c.Data, "http.addr": c.HTTP, "tls.mode": c.HTTPS, "tls.addr": c.TLS, "webrtc.addr": c.WebRTC, "rtsp.addr": c.RTSP, "rtmp.addr": c.RTMP,
+		"data.dir": c.Data, "http.addr": c.HTTP, "tls.mode": c.HTTPS, "tls.addr": c.TLS, "webrtc.addr": c.WebRTC, "webrtc.hosts": c.Public,
+		"rtsp.addr": c.RTSP, "rtmp.addr": c.RTMP,
 	} {
 		if v != "" {
 			flags[key] = v

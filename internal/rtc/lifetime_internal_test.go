@@ -3,6 +3,7 @@ package rtc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -200,14 +201,58 @@ func TestTrickle_CandidatesAreBounded(t *testing.T) {
 	for i := range 40 {
 		frag := ""
 		for j := range maxCandidates {
-			frag += "a=candidate:1 1 udp 1 127.0.0.1 " + string(rune('1'+i%9)) + "00" + string(rune('0'+j%10)) + " typ host\r\n"
+			frag += fmt.Sprintf("a=candidate:1 1 udp 1 127.0.0.1 %d typ host\r\n", 1000+i*maxCandidates+j)
 		}
 		if err := s.PatchTrickle([]byte(frag)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got, err := s.agent.GetRemoteCandidates(); err != nil || len(got) > maxRemoteCandidates {
+	var got []ice.Candidate
+	poll(t, "the candidates", func() bool {
+		got, err = s.agent.GetRemoteCandidates()
+		return err != nil || len(got) >= maxRemoteCandidates
+	})
+	if err != nil || len(got) > maxRemoteCandidates {
 		t.Errorf("got %d, %v", len(got), err)
+	}
+}
+
+// An ICE-lite peer makes no checks, so that we must control (RFC 8445, section 6.1.1).
+func TestSession_ControlsAnICELitePeer(t *testing.T) {
+	e := openEndpoint(t)
+	for _, lite := range []bool{false, true} {
+		c, err := net.ListenPacket("udp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		offer := strings.Replace(string(clientOffers(t)["bare"].raw), "a=mid:v",
+			fmt.Sprintf("a=candidate:1 1 udp 1 127.0.0.1 %d typ host\na=mid:v", addrPortOf(c.LocalAddr()).Port()), 1)
+		if lite {
+			offer = strings.Replace(offer, "t=0 0\n", "t=0 0\na=ice-lite\n", 1)
+		}
+		o, err := ParseOffer([]byte(offer), Publish)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := e.NewSession(SessionConfig{Offer: o})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = s.Close(nil) }()
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		buf := make([]byte, 1500)
+		n, _, err := c.ReadFrom(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := &stun.Message{Raw: buf[:n]}
+		if err := m.Decode(); err != nil {
+			t.Fatal(err)
+		}
+		if m.Contains(stun.AttrICEControlling) != lite || m.Contains(stun.AttrICEControlled) == lite {
+			t.Errorf("lite %v: got %v", lite, m)
+		}
 	}
 }
 
