@@ -358,6 +358,11 @@ func TestACME_CloseEndsTheTalkWithTheAuthority(t *testing.T) {
 	s, _ := open(t, certs.Config{Dir: t.TempDir(), ACME: certs.ACME{
 		Domains: []string{domain}, Directory: silent.URL, Client: silent.Client(),
 	}})
+	select { // it could not reach us yet, and failures count against us
+	case <-asked:
+		t.Error("the authority was asked before anybody served")
+	case <-time.After(20 * looks):
+	}
 	addr := serve(t, s.TLS())
 	<-asked
 	if _, err := shake(addr, named(domain)); err == nil {
