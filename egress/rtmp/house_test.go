@@ -27,6 +27,8 @@ type house struct {
 	addr     string
 	done     chan struct{}
 	released atomic.Int64
+
+	decide atomic.Pointer[func(rtmp.Target) (rtmp.Playable, error)] // nil: by the one token
 }
 
 func newHouse(t *testing.T) *house {
@@ -61,6 +63,9 @@ func newHouse(t *testing.T) *house {
 
 // Open implements rtmp.Directory.
 func (h *house) Open(_ context.Context, t rtmp.Target) (rtmp.Playable, error) {
+	if decide := h.decide.Load(); decide != nil {
+		return (*decide)(t)
+	}
 	switch {
 	case t.Credential == "":
 		return rtmp.Playable{}, rtmp.ErrUnauthorized

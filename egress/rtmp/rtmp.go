@@ -269,11 +269,10 @@ func refusal(err error) error {
 	case errors.Is(err, ErrUnavailable):
 		kind = ErrUnavailable
 	}
-	err = fmt.Errorf("%w: %w", kind, err)
 	if r := new(Refusal); errors.As(err, &r) {
-		return &rtmp.Refusal{Err: err, Text: r.Text}
+		return &rtmp.Refusal{Err: fmt.Errorf("%w: %w", kind, r.Err), Text: r.Text}
 	}
-	return err
+	return fmt.Errorf("%w: %w", kind, err)
 }
 
 // encoderBusy says to players why there is no rendition.

@@ -138,6 +138,31 @@ func FuzzParseTarget(f *testing.F) {
 	})
 }
 
+func FuzzParseUser(f *testing.F) {
+	f.Add("rtmp://wei:tulip@host/live")
+	f.Add("rtmp://a%40b:%zz@@host:1935")
+	f.Fuzz(func(t *testing.T, tcURL string) {
+		if user, password := parseUser(tcURL); len(user)+len(password) > len(tcURL) {
+			t.Errorf("%q: got %q and %q", tcURL, user, password)
+		}
+	})
+}
+
+func TestParseUser(t *testing.T) {
+	for tcURL, want := range map[string][2]string{
+		"rtmp://h/live":                  {},
+		"rtmp://wei:tulip@h:1935/live":   {"wei", "tulip"},
+		"rtmp://wei%40x:tu%2Flip@h/live": {"wei@x", "tu/lip"},
+		"rtmp://wei@h/live":              {"wei", ""},
+		"rtmp://h/live/a:b@c":            {},
+		"nonsense":                       {},
+	} {
+		if user, password := parseUser(tcURL); user != want[0] || password != want[1] {
+			t.Errorf("%q: got %q and %q, want %q", tcURL, user, password, want)
+		}
+	}
+}
+
 func TestParseTarget(t *testing.T) {
 	for _, c := range []struct {
 		tcURL, app, name string
