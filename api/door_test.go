@@ -155,7 +155,8 @@ func TestThrottle_HoldsPerAddressAndPerRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		th := newThrottle(time.Now)
 		take := func(addr, room string) (n int) {
-			for th.take(addr, room) {
+			for th.take(t.Context(), addr, room) {
+				th.settle(addr, room, false)
 				n++
 			}
 			return n
@@ -176,22 +177,50 @@ func TestThrottle_HoldsPerAddressAndPerRoom(t *testing.T) {
 		if n := take("f", "physics"); n != addressGuesses {
 			t.Errorf("another room: got %d, want %d", n, addressGuesses)
 		}
-		th.giveBack("a", "algebra")
-		if n := take("a", "algebra"); n != 1 {
-			t.Errorf("given back: got %d, want 1", n)
-		}
 		<-time.After(10 * roomEvery) // of the bubble
 		if n := take("g", "algebra"); n != 10 {
 			t.Errorf("later: got %d, want 10", n)
 		}
 		for i := range 3 * maxBuckets {
-			th.take(string(rune('A'+i%26))+time.Duration(i).String(), "algebra")
+			if addr := string(rune('A'+i%26)) + time.Duration(i).String(); th.take(t.Context(), addr, "algebra") {
+				th.settle(addr, "algebra", false)
+			}
 		}
 		if len(th.tries) > maxBuckets+1 {
 			t.Errorf("%d senders are remembered", len(th.tries))
 		}
 		if n := take("h", "algebra"); n != 0 {
 			t.Errorf("a room forgot its guesses: %d", n)
+		}
+	})
+}
+
+// A class that comes at once waits for those before it, who are right.
+func TestThrottle_WaitsForWhoIsBeingLookedAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		th := newThrottle(time.Now)
+		for range addressGuesses {
+			th.take(t.Context(), "a", "algebra")
+		}
+		got := make(chan bool)
+		wait := func() { go func() { got <- th.take(t.Context(), "a", "algebra") }() } // ends with its answer
+		wait()
+		synctest.Wait()
+		select {
+		case ok := <-got:
+			t.Fatalf("got %v before anybody was looked at", ok)
+		default:
+		}
+		th.settle("a", "algebra", true)
+		if !<-got {
+			t.Error("refused although the one before was right")
+		}
+		wait()
+		for range addressGuesses {
+			th.settle("a", "algebra", false)
+		}
+		if <-got {
+			t.Error("let through although all before were wrong")
 		}
 	})
 }

@@ -69,14 +69,7 @@ func (s *Server) comeIn(c *gin.Context) error {
 	case who == "":
 		return fail(http.StatusBadRequest, "name_needed", "A name of 1 to 64 characters is needed.")
 	}
-	addr := key(remoteAddr(c)).String()
-	if mode == access.ByPasscode && !s.passcodes.take(addr, name) {
-		return failLater(http.StatusTooManyRequests, "rate_limited", "Too many wrong passcodes. Wait a moment.", passcodeWait)
-	}
-	token, cl, err := s.cfg.Authority.Enter(c.Request.Context(), name, who, cleanPasscode(req.Passcode), enterTTL)
-	if mode == access.ByPasscode && !errors.Is(err, access.ErrWrongPasscode) {
-		s.passcodes.giveBack(addr, name)
-	}
+	token, cl, err := s.admitGuest(c, name, who, req.Passcode, mode)
 	switch {
 	case errors.Is(err, access.ErrWrongPasscode):
 		return fail(http.StatusForbidden, "wrong_passcode", "The passcode is wrong.")
@@ -93,6 +86,22 @@ func (s *Server) comeIn(c *gin.Context) error {
 	}
 	c.JSON(http.StatusCreated, v)
 	return nil
+}
+
+// admitGuest asks the authority for a token, as often as passcodes may be tried.
+func (s *Server) admitGuest(c *gin.Context, name, who, passcode string, mode access.Mode) (string, access.Claims, error) {
+	ctx := c.Request.Context()
+	if mode != access.ByPasscode {
+		return s.cfg.Authority.Enter(ctx, name, who, "", enterTTL)
+	}
+	addr := key(remoteAddr(c)).String()
+	if !s.passcodes.take(ctx, addr, name) {
+		return "", access.Claims{}, failLater(http.StatusTooManyRequests, "rate_limited",
+			"Too many wrong passcodes. Wait a moment.", passcodeWait)
+	}
+	token, cl, err := s.cfg.Authority.Enter(ctx, name, who, cleanPasscode(passcode), enterTTL)
+	s.passcodes.settle(addr, name, !errors.Is(err, access.ErrWrongPasscode))
+	return token, cl, err
 }
 
 func errRoomClosed() *apiError {

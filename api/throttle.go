@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -23,24 +24,44 @@ const (
 type throttle struct {
 	now func() time.Time
 
-	mu    sync.Mutex // guards what follows
-	tries map[string]*tries
+	mu      sync.Mutex // guards what follows
+	tries   map[string]*tries
+	settled chan struct{} // closed and replaced whenever a guess is settled
 }
 
 // tries is how many guesses are left, as of a time.
 type tries struct {
-	left float64
-	most float64
-	gain time.Duration // time for one more
-	at   time.Time
+	left    float64
+	most    float64
+	gain    time.Duration // time for one more
+	at      time.Time
+	pending int // taken, and not settled yet
 }
 
 func newThrottle(now func() time.Time) *throttle {
-	return &throttle{now: now, tries: make(map[string]*tries)}
+	return &throttle{now: now, tries: make(map[string]*tries), settled: make(chan struct{})}
 }
 
-// take takes a guess of both, or of none.
-func (t *throttle) take(addr, roomName string) bool {
+// take takes a guess of both, or says that there is none. Where all that are
+// left are being looked at it waits for these: a class that comes at once is
+// right for the most part. Who has taken one must settle it.
+func (t *throttle) take(ctx context.Context, addr, roomName string) bool {
+	for {
+		taken, later := t.try(addr, roomName)
+		if taken || later == nil {
+			return taken
+		}
+		select {
+		case <-later:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// try is take without waiting; later is not nil if there may be one when it is
+// closed.
+func (t *throttle) try(addr, roomName string) (taken bool, later <-chan struct{}) {
 	now := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -49,23 +70,37 @@ func (t *throttle) take(addr, roomName string) bool {
 	}
 	a := t.ofLocked("addr "+addr, addressGuesses, addressEvery, now)
 	r := t.ofLocked("room "+roomName, roomGuesses, roomEvery, now)
-	if a.left < 1 || r.left < 1 {
-		return false
+	if a.left >= 1 && r.left >= 1 {
+		for _, q := range []*tries{a, r} {
+			q.left--
+			q.pending++
+		}
+		return true, nil
 	}
-	a.left--
-	r.left--
-	return true
+	for _, q := range []*tries{a, r} {
+		if q.left < 1 && q.pending == 0 {
+			return false, nil
+		}
+	}
+	return false, t.settled
 }
 
-// giveBack undoes a take.
-func (t *throttle) giveBack(addr, roomName string) {
+// settle ends what take has begun; a right guess costs nothing.
+func (t *throttle) settle(addr, roomName string, right bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, name := range []string{"addr " + addr, "room " + roomName} {
-		if q := t.tries[name]; q != nil {
+		q := t.tries[name]
+		if q == nil {
+			continue // forgotten meanwhile
+		}
+		q.pending = max(q.pending-1, 0)
+		if right {
 			q.left = min(q.left+1, q.most)
 		}
 	}
+	close(t.settled)
+	t.settled = make(chan struct{})
 }
 
 func (t *throttle) ofLocked(name string, most float64, gain time.Duration, now time.Time) *tries {
@@ -88,7 +123,7 @@ func (q *tries) refill(now time.Time) {
 // shrinkLocked forgets who has all guesses left. If that is nobody, it forgets
 // the addresses: rooms still hold.
 func (t *throttle) shrinkLocked(now time.Time) {
-	full := func(q *tries) bool { q.refill(now); return q.left >= q.most }
+	full := func(q *tries) bool { q.refill(now); return q.left >= q.most && q.pending == 0 }
 	for name, q := range t.tries {
 		if full(q) {
 			delete(t.tries, name)
