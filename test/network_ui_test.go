@@ -104,3 +104,33 @@ func TestPages_ANewNetworkKeepsTheSession(t *testing.T) {
 	teacher.wait(`[data-testid="connection-path"][data-path="udp"]`)
 	shot(teacher, "connection-teacher")
 }
+
+// A colleague takes the stream over: the studio that had it says so, claims
+// nothing and does not fight; a press takes it back.
+func TestPages_ATakenStreamIsOfferedBack(t *testing.T) {
+	g := startGateway(t)
+	studio := func(subject string) *page {
+		token := g.token("maths", "teacher", "--name", subject)
+		return openBrowser(t, "chromium").open(g.url("/studio/maths#token=" + token))
+	}
+	anna := studio("Anna")
+	goLive(t, anna)
+	bob := studio("Bob")
+	eventually(t, 20*time.Second, "Bob is ready to start", func() error {
+		bob.tap(testid("ask-devices"))
+		var ready bool
+		err := bob.tryEval(`const b = document.querySelector('[data-testid="start-class"]'); return !!b && !b.disabled`, nil, &ready)
+		return want(err == nil && ready, "not ready: %v", err)
+	})
+	bob.click(testid("start-class"))
+	bob.wait(testid("start-problem"))
+	bob.click(testid("take-over"))
+	bob.wait(testid("on-air"))
+	anna.wait(`[data-testid="veil"][data-standing="failed"][data-code="taken_over"]`)
+	pause(3 * time.Second) // a fight would show by now
+	bob.wait(`[data-testid="status"][data-live="true"]`)
+	anna.wait(`[data-testid="status"][data-live="false"]`)
+	anna.click(testid("take-over"))
+	anna.wait(testid("on-air"))
+	bob.wait(`[data-testid="veil"][data-code="taken_over"]`)
+}

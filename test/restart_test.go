@@ -26,6 +26,9 @@ func TestPages_ComeBackAfterARestart(t *testing.T) {
 	back := time.Now()
 	watching(t, student)
 	teacher.wait(testid("on-air"))
+	if took := time.Since(back); took > 5*time.Second {
+		t.Errorf("everybody is back after %s, want within 5 s", took)
+	}
 	t.Logf("the student's picture moves again %s after the start", time.Since(back).Round(100*time.Millisecond))
 	talk(t, teacher, "chat-input", "After the fall")
 	says(t, student, "After the fall")
