@@ -381,10 +381,6 @@ func (r *reader) flush() error {
 		}
 		r.buf.WriteString(":\n\n")
 	}
-	// Its time would end the request otherwise: nothing more is to be read.
-	if err := renew(r.w.rc.SetReadDeadline); err != nil {
-		return err
-	}
 	_, err := io.Copy(r.w, &r.buf)
 	r.buf.Reset()
 	r.last = now

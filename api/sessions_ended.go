@@ -2,7 +2,9 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/lectern/lectern/internal/rtc"
@@ -69,12 +71,21 @@ func errNoSession() *apiError {
 	return fail(http.StatusNotFound, "no_such_session", "There is no such session, or it has ended.")
 }
 
+// inWords lists candidates.
+func inWords(candidates []string) string {
+	if len(candidates) == 0 {
+		return "none"
+	}
+	return strings.Join(candidates, ", ")
+}
+
 // endReason puts why a session ended into a word for programs, which never
 // changes its meaning, and a sentence for people.
 func endReason(why error) (reason, detail string) {
 	var connect *rtc.ConnectError
 	if errors.As(why, &connect) {
-		return connect.Stage + "_failed", "The connection never came about: " + connect.Error()
+		return connect.Stage + "_failed", fmt.Sprintf("The connection never came about: %s. Offered: %s. Received: %s.",
+			connect.Reason, inWords(connect.Offered), inWords(connect.Received))
 	}
 	for _, k := range []struct {
 		err            error
