@@ -47,7 +47,7 @@ func (s *Session) writeAnswer(local credentials, view *hostView) []byte {
 		w.line("a=ice-ufrag:%s", local.ufrag)
 		w.line("a=ice-pwd:%s", local.pwd)
 		w.line("a=fingerprint:sha-256 %s", s.e.certSum)
-		w.line("a=setup:passive")
+		w.line("a=setup:%s", s.offer.answerSetup())
 		if sec == s.offer.tagged() {
 			s.writeCandidates(w, view)
 		}

@@ -29,7 +29,7 @@ const (
 	CodeMalformedSDP   = "malformed_sdp"   // not a session description
 	CodeBadICE         = "bad_ice"         // ice-ufrag or ice-pwd missing or malformed
 	CodeBadFingerprint = "bad_fingerprint" // missing, malformed, too weak or contradictory
-	CodeBadSetup       = "bad_setup"       // neither actpass nor active
+	CodeBadSetup       = "bad_setup"       // none of actpass, active, passive
 	CodeBadBundle      = "bad_bundle"      // mid or BUNDLE group malformed or contradictory
 	CodeBadFormat      = "bad_format"      // payload type, rtpmap or fmtp malformed
 	CodeBadFragment    = "bad_fragment"    // not an ICE fragment, or not one for a restart
@@ -61,6 +61,7 @@ type Offer struct {
 	candidates   []string // values of a=candidate
 	lite         bool     // the peer is an ICE-lite agent
 	trickle      bool     // the peer speaks of trickle ICE
+	passive      bool     // the peer wants to be the DTLS server
 }
 
 // section is one m-line.

@@ -165,7 +165,7 @@ func TestParseOffer_SetupAndBundle(t *testing.T) {
 	group := func(v string) string { return spoil("a=group:BUNDLE 0 1 2", v) }
 	checkClauses(t, map[string]clause{
 		"setup active":               {setup("active"), 0, ""},
-		"setup passive":              {setup("passive"), 0, rtc.CodeBadSetup},
+		"setup passive":              {setup("passive"), 0, ""},
 		"setup holdconn":             {setup("holdconn"), 0, rtc.CodeBadSetup},
 		"setup of nonsense":          {setup("x"), 0, rtc.CodeBadSetup},
 		"setup empty":                {setup(""), 0, rtc.CodeBadSetup},

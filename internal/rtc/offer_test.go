@@ -134,7 +134,6 @@ func TestParseOffer_Refused(t *testing.T) {
 		"short fingerprint":        {swap(testSum, testSum[:92]), rtc.View, rtc.CodeBadFingerprint},
 		"fingerprint not hex":      {swap(testSum, strings.Replace(testSum, "01", "XX", 1)), rtc.View, rtc.CodeBadFingerprint},
 		"fingerprint without hash": {swap("sha-256 "+testSum, "sha-256"), rtc.View, rtc.CodeBadFingerprint},
-		"setup passive":            {swap("actpass", "passive"), rtc.View, rtc.CodeBadSetup},
 		"two audio":                {full + strings.Replace(audioLines, "mid:0", "mid:3", 1), rtc.View, rtc.CodeTooManyTracks},
 		"two video":                {full + strings.Replace(videoLines, "mid:1", "mid:3", 1), rtc.View, rtc.CodeTooManyTracks},
 		"data alone":               {head + dataLines, rtc.View, rtc.CodeNoMedia},

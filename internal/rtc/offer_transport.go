@@ -100,6 +100,31 @@ func (o *Offer) readTransport(d *description) *OfferError {
 	return nil
 }
 
+// readSetup reads the DTLS role (RFC 8842, section 5.2): a peer that can only be
+// the server, as ffmpeg by default, gets a client.
+func (o *Offer) readSetup(d *description, m *mediaLines, tagged bool) *OfferError {
+	setup, ok := m.or(d, "setup")
+	switch {
+	case !ok:
+		return nil
+	case setup != "actpass" && setup != "active" && setup != "passive":
+		return refuse(CodeBadSetup, "setup must be actpass, active or passive")
+	case tagged:
+		o.passive = setup == "passive"
+	case o.passive != (setup == "passive"):
+		return refuse(CodeBadSetup, "the m-lines of the bundle want different roles in setup")
+	}
+	return nil
+}
+
+// answerSetup is the role that we take.
+func (o *Offer) answerSetup() string {
+	if o.passive {
+		return "active"
+	}
+	return "passive"
+}
+
 func attributesOf(d *description) []attributes {
 	var out []attributes
 	for _, m := range d.media {
@@ -123,8 +148,8 @@ func (o *Offer) readSection(d *description, i int) *OfferError {
 	if err != nil {
 		return err
 	}
-	if setup, ok := m.or(d, "setup"); ok && setup != "actpass" && setup != "active" {
-		return refuse(CodeBadSetup, "setup must be actpass or active")
+	if err := o.readSetup(d, m, tagged); err != nil {
+		return err
 	}
 	if tagged && o.ice == (credentials{}) {
 		if len(fps) == 0 {

@@ -103,7 +103,7 @@ func (s *Session) connect() (*dtls.Conn, error) {
 	if s.offer.dir == Probe {
 		return secure, nil
 	}
-	out, in, err := newContexts(secure, s.outgoingSSRCs())
+	out, in, err := newContexts(secure, s.offer.passive, s.outgoingSSRCs())
 	if err != nil {
 		return secure, s.whyNot(ctx, stageDTLS, err)
 	}
@@ -173,31 +173,32 @@ func (s *Session) outgoingSSRCs() []uint32 {
 	return out
 }
 
-// handshake is DTLS as the server: it is we who choose the SRTP profile then,
-// and AES-GCM costs a quarter of AES-CM with HMAC-SHA1.
+// handshake does DTLS as the server, unless the peer insists on that role: it is
+// the server who chooses the SRTP profile, and AES-GCM costs a quarter of AES-CM
+// with HMAC-SHA1.
 func (s *Session) handshake(ctx context.Context, transport *iceConn) (*dtls.Conn, error) {
 	mismatch := false
-	opts := []dtls.ServerOption{
-		dtls.WithCertificates(s.e.cert),
-		dtls.WithExtendedMasterSecret(dtls.RequireExtendedMasterSecret),
-		// The certificate is self-signed; the offer vouches for it.
-		dtls.WithClientAuth(dtls.RequireAnyClientCert), dtls.WithInsecureSkipVerify(true),
-		dtls.WithVerifyPeerCertificate(func(raw [][]byte, _ [][]*x509.Certificate) error {
-			if len(raw) > 0 && slices.ContainsFunc(s.offer.fingerprints, func(f fingerprint) bool { return f.matches(raw[0]) }) {
-				return nil
-			}
-			mismatch = true
-			return ErrFingerprint
-		}),
-		// ICE has verified the address: the cookie would cost a round trip for nothing.
-		dtls.WithInsecureSkipVerifyHello(true),
-		dtls.WithFlightInterval(dtlsFlight), dtls.WithMTU(dtlsMTU), dtls.WithLoggerFactory(logFactory{s.log}),
+	shared := s.dtlsOptions(&mismatch)
+	packets, remote := dtlsnet.PacketConnFromConn(transport), transport.RemoteAddr()
+	var conn *dtls.Conn
+	var err error
+	if s.offer.passive {
+		opts := make([]dtls.ClientOption, len(shared))
+		for i, o := range shared {
+			opts[i] = o
+		}
+		conn, err = dtls.ClientWithOptions(packets, remote, opts...)
+	} else {
+		opts := []dtls.ServerOption{
+			dtls.WithClientAuth(dtls.RequireAnyClientCert),
+			// ICE has verified the address: the cookie would cost a round trip for nothing.
+			dtls.WithInsecureSkipVerifyHello(true),
+		}
+		for _, o := range shared {
+			opts = append(opts, o)
+		}
+		conn, err = dtls.ServerWithOptions(packets, remote, opts...)
 	}
-	// A probe needs no SRTP, but one that offers it is refused by the library if
-	// we know none.
-	opts = append(opts, dtls.WithSRTPProtectionProfiles(
-		dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80))
-	conn, err := dtls.ServerWithOptions(dtlsnet.PacketConnFromConn(transport), transport.RemoteAddr(), opts...)
 	if err != nil {
 		return nil, err
 	}
@@ -208,6 +209,29 @@ func (s *Session) handshake(ctx context.Context, transport *iceConn) (*dtls.Conn
 		return conn, err
 	}
 	return conn, nil
+}
+
+// dtlsOptions are those of both roles. mismatch is set when the peer's
+// certificate is not the one of the offer.
+func (s *Session) dtlsOptions(mismatch *bool) []dtls.Option {
+	return []dtls.Option{
+		dtls.WithCertificates(s.e.cert),
+		dtls.WithExtendedMasterSecret(dtls.RequireExtendedMasterSecret),
+		// The certificate is self-signed; the offer vouches for it.
+		dtls.WithInsecureSkipVerify(true),
+		dtls.WithVerifyPeerCertificate(func(raw [][]byte, _ [][]*x509.Certificate) error {
+			if len(raw) > 0 && slices.ContainsFunc(s.offer.fingerprints, func(f fingerprint) bool { return f.matches(raw[0]) }) {
+				return nil
+			}
+			*mismatch = true
+			return ErrFingerprint
+		}),
+		dtls.WithFlightInterval(dtlsFlight), dtls.WithMTU(dtlsMTU), dtls.WithLoggerFactory(logFactory{s.log}),
+		// A probe needs no SRTP, but one that offers it is refused by the library if
+		// we know none.
+		dtls.WithSRTPProtectionProfiles(
+			dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80),
+	}
 }
 
 // shake does the handshake. One that is under way when the session ends gets a

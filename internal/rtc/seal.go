@@ -45,16 +45,16 @@ type outStream struct {
 	started bool
 }
 
-// newContexts derives the keys of both ways from a finished handshake. We are
-// the DTLS server.
-func newContexts(conn *dtls.Conn, ssrcs []uint32) (*outbound, *srtp.Context, error) {
+// newContexts derives the keys of both ways from a finished handshake, in which
+// we were the DTLS client or not.
+func newContexts(conn *dtls.Conn, client bool, ssrcs []uint32) (*outbound, *srtp.Context, error) {
 	state, ok := conn.ConnectionState()
 	profile, chosen := conn.SelectedSRTPProtectionProfile()
 	if !ok || !chosen {
 		return nil, nil, errors.New("rtc: the peer does not speak SRTP")
 	}
 	cfg := srtp.Config{Profile: srtp.ProtectionProfile(profile)}
-	if err := cfg.ExtractSessionKeysFromDTLS(&state, false); err != nil {
+	if err := cfg.ExtractSessionKeysFromDTLS(&state, client); err != nil {
 		return nil, nil, fmt.Errorf("exporting SRTP keys: %w", err)
 	}
 	k := cfg.Keys
