@@ -233,19 +233,19 @@ func (s *studio) send(pub *stream.Publication, tr *stream.Track, pay rtp.Payload
 // settle waits until the recorder has written what was sent.
 func (s *studio) settle() {
 	s.t.Helper()
-	last, same := int64(-1), 0
+	// The recorder writes what has come together, some times a second.
+	const rest = 500 * time.Millisecond
+	last, since := int64(-1), time.Now()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(5 * time.Second); same < 5; {
+	for deadline := time.Now().Add(10 * time.Second); time.Since(since) < rest; {
 		<-tick.C
 		n := int64(0)
 		for _, tr := range s.rec.Manifest().Tracks {
 			n += tr.Frames
 		}
-		if n == last {
-			same++
-		} else {
-			last, same = n, 0
+		if n != last {
+			last, since = n, time.Now()
 		}
 		if time.Now().After(deadline) {
 			s.t.Fatal("the recorder does not come to rest")
