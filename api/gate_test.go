@@ -186,3 +186,39 @@ func TestGuesses_LetTokensOfOursIn(t *testing.T) {
 		}
 	}
 }
+
+// Nor are they locked out who come for the first time by what nobody guesses: an
+// encoder with its key, a class with its invitation.
+func TestGuesses_LetKeysAndInvitationsIn(t *testing.T) {
+	s, _ := bareServer(t, nil)
+	_, key, err := s.cfg.Authority.AddKey(t.Context(), access.Key{Room: "algebra", Role: access.Ingest})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, code, err := s.cfg.Authority.Invite(t.Context(), access.Invitation{Room: "algebra", Role: access.Student})
+	if err != nil {
+		t.Fatal(err)
+	}
+	me := func(token string) int {
+		return ask(s.Handler(), "GET", "/api/me", nil, "Authorization", "Bearer "+token).StatusCode
+	}
+	redeem := func(code string) int {
+		return ask(s.Handler(), "POST", "/api/invitations/redeem", strings.NewReader(`{"code":"`+code+`","name":"Ada"}`),
+			"Content-Type", "application/json").StatusCode
+	}
+	for range guessBurst + 3 {
+		me("a.wrong.token")
+	}
+	if got := me("lk_wrong_key"); got != http.StatusTooManyRequests {
+		t.Errorf("a wrong key: got %d, want 429", got)
+	}
+	if got := redeem("WRONG"); got != http.StatusTooManyRequests {
+		t.Errorf("a wrong code: got %d, want 429", got)
+	}
+	if got := me(key); got != http.StatusOK {
+		t.Errorf("a key: got %d, want 200", got)
+	}
+	if got := redeem(code); got != http.StatusCreated {
+		t.Errorf("an invitation: got %d, want 201", got)
+	}
+}

@@ -51,7 +51,7 @@ type entry struct {
 // open finds the stream of a slot for who makes the attempt. proven says that
 // the user has shown to know its password. The error is a *refusal.
 func (d doorkeeper) open(ctx context.Context, at access.Attempt, slot string, proven bool) (entry, error) {
-	if d.wrong.spent(at.Remote) {
+	if !proven && d.wrong.spent(at.Remote) && d.guessed(at) {
 		return entry{}, &refusal{errUnavailable, "too many wrong credentials from this address"}
 	}
 	admit := d.authority.Admit
@@ -77,6 +77,12 @@ func (d doorkeeper) open(ctx context.Context, at access.Attempt, slot string, pr
 		return entry{}, &refusal{errNotFound, "nothing is on"}
 	}
 	return entry{room: r, stream: s, claims: claims.Within(at.Room)}, nil
+}
+
+// guessed says whether an attempt may be a guess. Others pass while the guesses
+// of their address are spent: one who guesses does not lock out a school.
+func (d doorkeeper) guessed(at access.Attempt) bool {
+	return (at.Credential != "" || at.User != "") && !d.authority.Genuine(at.User, at.Credential)
 }
 
 // refused says in words why nobody was admitted.

@@ -126,6 +126,44 @@ func TestDoorkeeper_SlowsWhoGuesses(t *testing.T) {
 	}
 }
 
+// One pupil who guesses does not lock out a school.
+func TestDoorkeeper_LetsInWhoDoesNotGuess(t *testing.T) {
+	d := newDoor(t)
+	open := access.Public
+	if _, err := d.authority.SetRules(t.Context(), "algebra", access.RulesChange{Mode: &open}); err != nil {
+		t.Fatal(err)
+	}
+	token, c, err := d.authority.IssueToken(access.Claims{Room: "algebra", Role: access.Player}, time.Time{}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, password, err := d.authority.PlayerLogin(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, key, err := d.authority.AddKey(t.Context(), access.Key{Room: "algebra", Role: access.Player})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(user, credential string, proven bool) error {
+		_, err := d.open(t.Context(), access.Attempt{
+			User: user, Credential: credential, Room: "algebra", Remote: netip.MustParseAddr("192.0.2.1"),
+		}, "main", proven)
+		return err
+	}
+	for range guessBurst + 1 {
+		_ = at("", "wrong", false) // the answers are those of TestDoorkeeper_SlowsWhoGuesses
+	}
+	if err := errors.Join(at("", token, false), at(user, password, false), at(user, "", true), at("", key, false), at("", "", false)); err != nil {
+		t.Errorf("refused with the others: %v", err)
+	}
+	for _, wrong := range [][2]string{{"", "wrong"}, {user, "wrong"}, {user, ""}} {
+		if err := at(wrong[0], wrong[1], false); !errors.Is(err, errUnavailable) {
+			t.Errorf("a guess: got %v, want errUnavailable", err)
+		}
+	}
+}
+
 func TestGuesses_AreBounded(t *testing.T) {
 	var g guesses
 	addr := netip.MustParseAddr("10.0.0.0")

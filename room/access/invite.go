@@ -145,7 +145,7 @@ func (a *Authority) Redeem(ctx context.Context, code, name string) (string, Clai
 	if len(code) > maxCredential {
 		return "", Claims{}, ErrNotFound
 	}
-	sum := sha256.Sum256([]byte(strings.ToUpper(strings.TrimSpace(code))))
+	sum := codeHash(code)
 	if len(name) > maxName {
 		return "", Claims{}, fmt.Errorf("%w: name of %d bytes", ErrBadClaims, len(name))
 	}

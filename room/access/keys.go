@@ -171,6 +171,15 @@ func (k Key) claims() Claims {
 
 // byKey says who bears a stored key. Errors: ErrInvalid, ErrExpired.
 func (a *Authority) byKey(secret string) (Claims, error) {
+	k := a.storedKeyOf(secret)
+	if k == nil {
+		return Claims{}, ErrInvalid
+	}
+	return a.useKey(k)
+}
+
+// storedKeyOf returns the stored key with that secret, nil if there is none.
+func (a *Authority) storedKeyOf(secret string) *storedKey {
 	id, _, _ := strings.Cut(strings.TrimPrefix(secret, keyPrefix), "_")
 	a.mu.Lock()
 	k := a.keys[id]
@@ -181,9 +190,9 @@ func (a *Authority) byKey(secret string) (Claims, error) {
 	}
 	sum := sha256.Sum256([]byte(secret))
 	if !sameBytes(sum[:], want) || k == nil {
-		return Claims{}, ErrInvalid
+		return nil
 	}
-	return a.useKey(k)
+	return k
 }
 
 // useKey returns the claims of who has shown the key, and notes the use.
