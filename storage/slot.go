@@ -15,9 +15,6 @@ import (
 const (
 	tickEvery  = time.Second
 	batchUnits = 256
-	// writeEvery is how long packets wait to be written together. It is what a
-	// kill of the process may cost, and spares a wake-up for each frame.
-	writeEvery = 200 * time.Millisecond
 	// maxPanics is how many access units may make a writer panic before the slot
 	// is given up.
 	maxPanics = 10
@@ -62,7 +59,8 @@ func (r *Recording) AddStream(name string, st *stream.Stream) error {
 	}
 	now := r.now()
 	reader, err := st.NewReader(stream.ReaderOptions{
-		Name: "recording", Queue: r.store.cfg.Queue, KeyframeEvery: r.store.cfg.KeyframeEvery, PerFrame: true, Linger: writeEvery,
+		Name: "recording", Queue: r.store.cfg.Queue, KeyframeEvery: r.store.cfg.KeyframeEvery,
+		PerFrame: true, Linger: r.store.cfg.WriteEvery,
 		// What came since the lecture began belongs to it.
 		Backlog: max(now, 0),
 	})

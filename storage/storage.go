@@ -72,6 +72,7 @@ const (
 	DefaultRoomQuota     = 4 << 30
 	DefaultMaxUploads    = 16
 	DefaultQueue         = 8192 // units: about 10 s of 2.5 Mbit/s
+	DefaultWriteEvery    = 200 * time.Millisecond
 )
 
 // Config configures a Store. Dir is needed; all else has a default.
@@ -89,6 +90,9 @@ type Config struct {
 	MinFree int64
 	// Queue bounds the units that wait for the disk, per stream.
 	Queue int
+	// WriteEvery is how long packets wait to be written together. It is what a
+	// kill of the process may cost, and spares a wake-up for each frame.
+	WriteEvery time.Duration
 
 	FileLimit  int64 // bytes of one shared file
 	RoomQuota  int64 // bytes of all files of a room
@@ -114,6 +118,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.ResumeWithin, DefaultResumeWithin)
 	setDefault(&c.MinFree, DefaultMinFree)
 	setDefault(&c.Queue, DefaultQueue)
+	setDefault(&c.WriteEvery, DefaultWriteEvery)
 	setDefault(&c.FileLimit, DefaultFileLimit)
 	setDefault(&c.RoomQuota, DefaultRoomQuota)
 	setDefault(&c.MaxUploads, DefaultMaxUploads)

@@ -139,7 +139,7 @@ func newStudio(t testing.TB) *studio {
 	s := &studio{t: t, began: time.Now().Add(-time.Hour).Truncate(time.Millisecond)}
 	s.clock = &clock{at: s.began}
 	var err error
-	s.store, err = storage.Open(context.Background(), storage.Config{Dir: t.TempDir(), Now: s.clock.now})
+	s.store, err = storage.Open(context.Background(), storage.Config{Dir: t.TempDir(), Now: s.clock.now, WriteEvery: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,9 @@ func (s *studio) publish(shots ...shot) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	defer pub.Close()
+	// The clock of the tests runs fast: what came before the publisher went is to
+	// be written before it goes, as it is at the speed of life.
+	defer func() { s.settle(); pub.Close() }()
 	audio := &stream.Track{ID: "a", Kind: stream.Audio, Codec: stream.Opus, ClockRate: 48000, Channels: 2}
 	tracks := map[stream.Codec]*stream.Track{}
 	seq := map[stream.Kind]uint16{}
@@ -233,8 +235,7 @@ func (s *studio) send(pub *stream.Publication, tr *stream.Track, pay rtp.Payload
 // settle waits until the recorder has written what was sent.
 func (s *studio) settle() {
 	s.t.Helper()
-	// The recorder writes what has come together, some times a second.
-	const rest = 500 * time.Millisecond
+	const rest = 25 * time.Millisecond
 	last, since := int64(-1), time.Now()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
