@@ -72,7 +72,7 @@ const (
 	DefaultRoomQuota     = 4 << 30
 	DefaultMaxUploads    = 16
 	DefaultQueue         = 8192 // units: about 10 s of 2.5 Mbit/s
-	DefaultWriteEvery    = 200 * time.Millisecond
+	DefaultWriteEvery    = 100 * time.Millisecond
 )
 
 // Config configures a Store. Dir is needed; all else has a default.
