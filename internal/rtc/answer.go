@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -37,9 +38,12 @@ func (s *Session) writeAnswer(local credentials, view *hostView) []byte {
 	w.line("a=group:BUNDLE%s", s.mids())
 	w.line("a=msid-semantic:WMS *")
 	for _, sec := range s.offer.sections {
-		if sec.kind == application {
+		switch {
+		case sec.sctpmap:
+			w.line("m=application 9 %s %d", sec.proto, sctpPort)
+		case sec.kind == application:
 			w.line("m=application 9 %s webrtc-datachannel", sec.proto)
-		} else {
+		default:
 			w.line("m=%s 9 %s%s", sec.kind, sec.proto, sec.payloadTypes())
 		}
 		w.line("c=IN IP4 0.0.0.0")
@@ -52,8 +56,7 @@ func (s *Session) writeAnswer(local credentials, view *hostView) []byte {
 			s.writeCandidates(w, view)
 		}
 		if sec.kind == application {
-			w.line("a=sctp-port:%d", sctpPort)
-			w.line("a=max-message-size:%d", MaxMessageSize)
+			sec.writeData(w)
 		} else {
 			s.writeMedia(w, sec)
 		}
@@ -104,6 +107,15 @@ func (sec *section) payloadTypes() string {
 		}
 	}
 	return b.String()
+}
+
+func (sec *section) writeData(w *sdpWriter) {
+	if sec.sctpmap {
+		w.line("a=sctpmap:%d webrtc-datachannel %d", sctpPort, math.MaxUint16)
+	} else {
+		w.line("a=sctp-port:%d", sctpPort)
+	}
+	w.line("a=max-message-size:%d", MaxMessageSize)
 }
 
 func (s *Session) writeMedia(w *sdpWriter, sec *section) {

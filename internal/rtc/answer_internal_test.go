@@ -73,6 +73,7 @@ func answer(t testing.TB, e *Endpoint, o *Offer) string {
 func TestAnswer_ToClientsOfTheWorld(t *testing.T) {
 	e := openEndpoint(t)
 	want := map[string]string{ // codecs of video and audio
+		"aiortc-data-view":  "video/VP8 video/H264 audio/opus",
 		"aiortc":            "video/VP8 video/H264 audio/opus",
 		"bare":              "video/H264",
 		"chrome-max-bundle": "video/VP8 video/H264 video/AV1 video/VP9 audio/opus",
@@ -100,6 +101,25 @@ func TestAnswer_ToClientsOfTheWorld(t *testing.T) {
 			t.Errorf("%s: got codecs %q, want %q", name, got, want[name])
 		}
 		checkAnswer(t, name, o, c, answer(t, e, o))
+	}
+}
+
+// aiortc names data channels as before RFC 8841, and wants to be answered so.
+func TestAnswer_DataChannelsAsSCTPMap(t *testing.T) {
+	c := clientOffers(t)["aiortc-data-view"]
+	o, err := ParseOffer(c.raw, c.dir)
+	if err != nil || !o.HasData() {
+		t.Fatalf("got data %v, error %v", o != nil && o.HasData(), err)
+	}
+	got := answer(t, openEndpoint(t), o)
+	if !strings.Contains(got, "m=application 9 DTLS/SCTP 5000\r\n") || !strings.Contains(got, "a=sctpmap:5000 webrtc-datachannel ") || strings.Contains(got, "sctp-port") {
+		t.Errorf("got answer\n%s", got)
+	}
+	for _, other := range []string{"a=sctpmap:5001 webrtc-datachannel 9", "a=sctpmap:5000 webrtc-datachannels", "a=sctpmap:5000", "a=x"} {
+		raw := regexp.MustCompile(`a=sctpmap:.*`).ReplaceAllString(string(c.raw), other+"\r")
+		if _, err := ParseOffer([]byte(raw), c.dir); err == nil {
+			t.Errorf("%s is taken for data channels", other)
+		}
 	}
 }
 

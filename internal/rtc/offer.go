@@ -79,6 +79,7 @@ type section struct {
 	usesRsize  bool
 	bundleOnly bool // there is no port but that of the bundle
 	maxMessage int  // bytes the peer takes on a data channel; 0: any
+	sctpmap    bool // data channels are named as before RFC 8841
 }
 
 const application = "application"
@@ -190,13 +191,26 @@ func (s *section) check(m *mediaLines) *OfferError {
 			return refuse(CodeUnsupportedMedia, "%s does not use DTLS-SRTP", s.kind)
 		}
 	case application:
-		if s.proto != "UDP/DTLS/SCTP" && s.proto != "TCP/DTLS/SCTP" || !slices.Contains(m.formats, "webrtc-datachannel") {
+		if !s.isDataChannel(m) {
 			return refuse(CodeUnsupportedMedia, "the application m-line is not a data channel")
 		}
 	default:
 		return refuse(CodeUnsupportedMedia, "an m-line is neither audio, video nor application")
 	}
 	return nil
+}
+
+// isDataChannel also takes the older way of saying so, in which the port of SCTP
+// is the format, as aiortc still offers.
+func (s *section) isDataChannel(m *mediaLines) bool {
+	const name = "webrtc-datachannel"
+	if s.proto == "UDP/DTLS/SCTP" || s.proto == "TCP/DTLS/SCTP" {
+		return slices.Contains(m.formats, name)
+	}
+	sctpmap, _ := m.attrs.get("sctpmap")
+	port, what, _ := strings.Cut(sctpmap, " ")
+	s.sctpmap = s.proto == "DTLS/SCTP" && slices.Contains(m.formats, port) && (what == name || strings.HasPrefix(what, name+" "))
+	return s.sctpmap
 }
 
 // isDTLSSRTP also takes the names without TLS, which old clients use and a
