@@ -83,6 +83,9 @@ func (s *Server) admit(c *gin.Context, room string, via way) (access.Claims, err
 	} else if err == nil && cred != "" {
 		s.guesses.passed(cred)
 	}
+	if err == nil {
+		admitted(c, cl, room)
+	}
 	return cl, authError(err)
 }
 

@@ -159,7 +159,8 @@ func (s *Server) probe(c *gin.Context) error {
 	if !s.sessions.accepting() {
 		return errStopping()
 	}
-	if _, err := s.diagnosing(c); err != nil {
+	cl, err := s.diagnosing(c)
+	if err != nil {
 		return err
 	}
 	paths, err := pathsOf(c.DefaultQuery("path", "any"))
@@ -174,7 +175,8 @@ func (s *Server) probe(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := s.probes.open(s.cfg.Endpoint, offer, paths, remoteAddr(c))
+	watch := func(ended func(error)) func() { return s.cfg.Authority.Watch(cl.Within(c.Query("room")), ended) }
+	p, err := s.probes.open(s.cfg.Endpoint, offer, paths, remoteAddr(c), watch)
 	if err != nil {
 		return err
 	}

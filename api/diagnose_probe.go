@@ -47,6 +47,7 @@ type probe struct {
 	life    *time.Timer
 	kept    *time.Timer
 	done    chan struct{} // closed when it no longer counts
+	unmind  func()        // ends the watch over the right to it; nil before
 
 	mu        sync.Mutex // guards what follows
 	connected bool
@@ -55,8 +56,11 @@ type probe struct {
 	path      *pathTold
 }
 
+// watcher has ended called when the right to a test has ended, until stop.
+type watcher func(ended func(reason error)) (stop func())
+
 // open makes a session for a test.
-func (ps *probes) open(e *rtc.Endpoint, offer *rtc.Offer, paths rtc.Paths, client netip.Addr) (*probe, error) {
+func (ps *probes) open(e *rtc.Endpoint, offer *rtc.Offer, paths rtc.Paths, client netip.Addr, watch watcher) (*probe, error) {
 	p := &probe{id: newID(), client: key(client), done: make(chan struct{})}
 	if err := ps.reserve(p); err != nil {
 		return nil, err
@@ -78,6 +82,7 @@ func (ps *probes) open(e *rtc.Endpoint, offer *rtc.Offer, paths rtc.Paths, clien
 	}
 	p.session = s
 	p.life = time.AfterFunc(probeLife, func() { s.End(errProbeOver) })
+	p.unmind = watch(s.End)
 	ps.enter(p)
 	return p, nil
 }
@@ -100,6 +105,9 @@ func (ps *probes) reserve(p *probe) error {
 }
 
 func (ps *probes) release(p *probe) {
+	if p.unmind != nil {
+		p.unmind()
+	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	ps.active--

@@ -272,7 +272,8 @@ func (s *Server) getEvents(e *endpoint) handler {
 		h.Set("Content-Type", typeSSE)
 		h.Set("X-Accel-Buffering", "no") // nginx would hold events back
 		c.Status(http.StatusOK)
-		r := &reader{es: es, sess: sess, now: s.now, w: newMovingWriter(c.Writer)}
+		defer s.mind(c)()
+		r := &reader{es: es, sess: sess, now: s.now, w: newMovingWriter(c.Writer, leashOf(c)), over: leashOf(c).ended()}
 		// An error is that of a reader that has gone; there is nobody to tell.
 		_ = r.run(c.Request.Context(), leave)
 		return nil
@@ -285,6 +286,7 @@ type reader struct {
 	sess *session
 	now  func() time.Time
 	w    *movingWriter
+	over <-chan struct{} // closed when the reader's own right has ended
 	buf  bytes.Buffer
 	last time.Time // that something was written
 }
@@ -312,6 +314,8 @@ func (r *reader) run(ctx context.Context, leave <-chan struct{}) error {
 		case <-ctx.Done():
 			return nil
 		case <-leave:
+			return nil
+		case <-r.over:
 			return nil
 		case <-r.es.gone:
 			return nil

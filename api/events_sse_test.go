@@ -327,7 +327,7 @@ func TestEvents_OutliveTheLimitsOfARequest(t *testing.T) {
 func TestEventReader_BreaksLongSilence(t *testing.T) {
 	now := time.Now()
 	rec := &recorder{}
-	r := &reader{es: newEventStream(allEvents()), now: func() time.Time { return now }, w: newMovingWriter(rec)}
+	r := &reader{es: newEventStream(allEvents()), now: func() time.Time { return now }, w: newMovingWriter(rec, nil)}
 	r.event("active", struct{}{})
 	for _, step := range []time.Duration{0, heartbeat - 1, 1} {
 		now = now.Add(step)

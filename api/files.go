@@ -67,6 +67,7 @@ func (s *Server) getFile(c *gin.Context) error {
 		return err
 	}
 	defer f.Close() // read only
+	defer s.mind(c)()
 	sendAttachment(c, f, attachment{name: info.Name, media: info.MediaType, at: info.At, digest: info.SHA256})
 	return nil
 }
@@ -106,7 +107,7 @@ func sendAttachment(c *gin.Context, f io.ReadSeeker, a attachment) {
 			h.Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sum)+":") // RFC 9530
 		}
 	}
-	http.ServeContent(newMovingWriter(c.Writer), c.Request, "", a.at, f)
+	http.ServeContent(newMovingWriter(c.Writer, leashOf(c)), c.Request, "", a.at, f)
 }
 
 // safeMedia is the media type if it is well-formed, else that of mere bytes.
@@ -186,6 +187,7 @@ func (s *Server) putFile(c *gin.Context) error {
 	defer func() { _ = up.Close() }() // after Commit it does nothing; before, the bytes stay for a resume
 	info, stored := up.Stored()
 	if !stored {
+		defer s.mindUpload(c)()
 		if info, err = receiveFile(c, up); err != nil {
 			return err
 		}
@@ -223,10 +225,10 @@ func mayShare(room string) right {
 
 // receiveFile moves the body into an upload that may hold its beginning.
 func receiveFile(c *gin.Context, up room.Upload) (room.FileInfo, error) {
-	body := newMovingReader(c.Writer, c.Request.Body)
+	body := newMovingReader(c)
 	offset := up.Offset()
 	if _, err := io.CopyN(io.Discard, body, offset); err != nil {
-		return room.FileInfo{}, cutShort(err)
+		return room.FileInfo{}, cutShort(c, err)
 	}
 	buf := make([]byte, 64<<10)
 	for {
@@ -241,14 +243,17 @@ func receiveFile(c *gin.Context, up room.Upload) (room.FileInfo, error) {
 			return up.Commit(c.Request.Context())
 		}
 		if err != nil {
-			return room.FileInfo{}, cutShort(err)
+			return room.FileInfo{}, cutShort(c, err)
 		}
 	}
 }
 
 const sayCutShort = "The body did not arrive in whole. Send it again to go on."
 
-func cutShort(err error) error {
+func cutShort(c *gin.Context, err error) error {
+	if ended := leashOf(c).err(); ended != nil {
+		return ended
+	}
 	return &apiError{status: http.StatusBadRequest, code: "incomplete_body", detail: sayCutShort, cause: err}
 }
 

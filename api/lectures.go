@@ -130,9 +130,10 @@ func (s *Server) lectureEvents(c *gin.Context) error {
 		return err
 	}
 	defer f.Close() // read only
+	defer s.mind(c)()
 	c.Header("Content-Type", typeJSON)
 	c.Status(http.StatusOK)
-	return writeLines(newMovingWriter(c.Writer), f)
+	return writeLines(newMovingWriter(c.Writer, leashOf(c)), f)
 }
 
 // maxEventLine bounds one line of an event log, in bytes. Messages are 16 KiB at
@@ -177,6 +178,7 @@ func (s *Server) lectureFile(c *gin.Context) error {
 			return err
 		}
 		defer f.Close() // read only
+		defer s.mind(c)()
 		at := m.StartedAt.Add(time.Duration(shared.AtMS * float64(time.Millisecond)))
 		sendAttachment(c, f, attachment{name: shared.Name, media: shared.MediaType, at: at, digest: shared.SHA256})
 		return nil

@@ -34,6 +34,7 @@ func (s *Server) lectureMedia(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
+	defer s.mind(c)()
 	name := strings.TrimPrefix(c.Request.URL.Path, "/api/lectures/"+m.ID+"/")
 	c.Header("Content-Security-Policy", "default-src 'none'; sandbox")
 	c.Header("Cache-Control", "private, no-cache")
@@ -54,7 +55,7 @@ func (s *Server) lectureMedia(c *gin.Context) error {
 		c.Header("Cache-Control", "private, max-age=31536000, immutable")
 	}
 	c.Header("Content-Type", content.MediaType)
-	http.ServeContent(newMovingWriter(c.Writer), c.Request, "", time.Time{}, bytes.NewReader(content.Data))
+	http.ServeContent(newMovingWriter(c.Writer, leashOf(c)), c.Request, "", time.Time{}, bytes.NewReader(content.Data))
 	return nil
 }
 
@@ -148,7 +149,7 @@ func (s *Server) sendZip(c *gin.Context, m *storage.Manifest) error {
 	if c.Request.Method == http.MethodHead {
 		return nil
 	}
-	z := zip.NewWriter(newMovingWriter(c.Writer))
+	z := zip.NewWriter(newMovingWriter(c.Writer, leashOf(c)))
 	names := []string{manifestFile, eventsFile}
 	for _, t := range m.Tracks {
 		names = append(names, t.File, t.Index)

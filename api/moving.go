@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/gin-gonic/gin"
 )
 
 // pieceTimeout is the time that one piece of a large body may take. A whole
@@ -14,19 +16,21 @@ const pieceTimeout = 30 * time.Second
 
 // movingWriter is a ResponseWriter that renews the write deadline with each
 // piece, for bodies of any size. It hides ReadFrom on purpose: one sendfile of
-// a whole lecture would have one deadline.
+// a whole lecture would have one deadline. It ends with the right to the request,
+// if that is minded.
 type movingWriter struct {
 	http.ResponseWriter
-	rc *http.ResponseController
+	rc    *http.ResponseController
+	leash *leash
 }
 
-func newMovingWriter(w http.ResponseWriter) *movingWriter {
-	return &movingWriter{ResponseWriter: w, rc: http.NewResponseController(w)}
+func newMovingWriter(w http.ResponseWriter, l *leash) *movingWriter {
+	return &movingWriter{ResponseWriter: w, rc: http.NewResponseController(w), leash: l}
 }
 
 // Write implements io.Writer.
 func (w *movingWriter) Write(p []byte) (int, error) {
-	if err := renew(w.rc.SetWriteDeadline); err != nil {
+	if err := w.leash.renew(w.rc.SetWriteDeadline); err != nil {
 		return 0, err
 	}
 	return w.ResponseWriter.Write(p)
@@ -36,19 +40,21 @@ func (w *movingWriter) Write(p []byte) (int, error) {
 func (w *movingWriter) Flush() { _ = w.rc.Flush() /* an error shows at the next Write */ }
 
 // movingReader is a request body that renews the deadlines with each piece: that
-// of reading, and that of the answer, whose time runs from the header on.
+// of reading, and that of the answer, whose time runs from the header on. It ends
+// with the right to the request, if that is minded.
 type movingReader struct {
 	io.Reader
-	rc *http.ResponseController
+	rc    *http.ResponseController
+	leash *leash
 }
 
-func newMovingReader(w http.ResponseWriter, r io.Reader) *movingReader {
-	return &movingReader{Reader: r, rc: http.NewResponseController(w)}
+func newMovingReader(c *gin.Context) *movingReader {
+	return &movingReader{Reader: c.Request.Body, rc: http.NewResponseController(c.Writer), leash: leashOf(c)}
 }
 
 // Read implements io.Reader.
 func (r *movingReader) Read(p []byte) (int, error) {
-	if err := errors.Join(renew(r.rc.SetReadDeadline), renew(r.rc.SetWriteDeadline)); err != nil {
+	if err := r.leash.renew(r.rc.SetReadDeadline, r.rc.SetWriteDeadline); err != nil {
 		return 0, err
 	}
 	return r.Reader.Read(p)
