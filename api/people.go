@@ -48,7 +48,9 @@ func badJSON(cause error) error {
 
 // identity is who the token says that its bearer is.
 func identity(cl access.Claims) room.Identity {
-	return room.Identity{ID: cl.Subject, Name: cl.Name, Role: cl.Role, Room: cl.Room}
+	return room.Identity{
+		ID: cl.Subject, Name: cl.Name, Role: cl.Role, Room: cl.Room, Slot: cl.Slot, Anonymous: cl.Anonymous,
+	}
 }
 
 // meView is what a token says of its bearer.

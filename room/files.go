@@ -19,7 +19,7 @@ const (
 // was interrupted. Errors: ErrForbidden, ErrFilesClosed, ErrNoFiles, ErrBadFile,
 // ErrClosed and those of FileStore.BeginUpload. Once it is committed, ShareFile tells the room.
 func (r *Room) BeginUpload(ctx context.Context, by Identity, head FileHead) (Upload, error) {
-	if !by.claims().MayWatch(r.name) {
+	if !r.Admits(by) || by.Anonymous { // whoever comes in by the door of an open room has a token
 		return nil, ErrForbidden
 	}
 	if by.Role == access.Student && !r.policy().Files {
@@ -63,6 +63,10 @@ func checkHead(h FileHead) error {
 	}
 	return nil
 }
+
+// Admits says whether id may be in the room, and so fetch what is shared there:
+// not an encoder, which only publishes.
+func (r *Room) Admits(id Identity) bool { return id.claims().MayWatch(r.name) }
 
 // FileURL is where a file of the room is fetched over HTTP.
 func (r *Room) FileURL(id string) string { return r.cfg.FileURL(r.name, id) }

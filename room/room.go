@@ -78,6 +78,9 @@ type Identity struct {
 	Role access.Role
 	Room string // room name, or access.AnyRoom
 	Slot string // the only one to publish to; "": any
+
+	// Anonymous says that there is no credential: the room is open.
+	Anonymous bool
 }
 
 // claims are what the identity may do.

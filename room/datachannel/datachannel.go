@@ -153,6 +153,13 @@ func (s *Session) settle(you room.Person) {
 	}
 }
 
+// admitted says whether who is at the other end may be in the room.
+func (s *Session) admitted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.room.Admits(s.who)
+}
+
 // identity is who is at the other end. It waits a little for the chat channel to
 // tell.
 func (s *Session) identity(ctx context.Context) room.Identity {

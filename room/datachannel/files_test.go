@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lectern/lectern/room"
+	"github.com/lectern/lectern/room/access"
 )
 
 func content(size int) ([]byte, string) {
@@ -337,4 +338,25 @@ func TestFiles_GetKeepsToTheWindow(t *testing.T) {
 		c.send(`{"type":"ack","id":"f1","offset":2000000}`) // of what was not sent
 		c.wantError("bad_message")
 	})
+}
+
+// An encoder only publishes; and who came into an open room without a token is
+// nobody whose files are shared.
+func TestFiles_NotForEncodersNorForNobody(t *testing.T) {
+	r, _ := newRoom(t)
+	data, digest := content(100)
+	s := session(r, wei)
+	dial(t, s, "chat").send(`{"type":"hello"}`)
+	c := dial(t, s, "files")
+	c.send(put("a", data, digest))
+	c.upload(c.next("go"), "a", data, 100)
+	id := c.next("stored")["file"]
+	encoder := dial(t, session(r, room.Identity{ID: "key:1", Role: access.Ingest, Room: "algebra"}), "files")
+	encoder.send(fields{"type": "get", "id": id})
+	encoder.wantError("forbidden")
+	s = session(r, room.Identity{ID: "guest-1", Role: access.Student, Room: "algebra", Anonymous: true})
+	dial(t, s, "chat").send(`{"type":"hello"}`)
+	nobody := dial(t, s, "files")
+	nobody.send(put("b", data, digest))
+	nobody.wantError("forbidden")
 }

@@ -18,6 +18,9 @@ func (f *files) get(ctx context.Context, h head, msg []byte) error {
 	if h.ID == "" || len(h.ID) > maxKey || g.Offset < 0 {
 		return fmt.Errorf("%w: get without id or with a bad offset", errBadMessage)
 	}
+	if !f.s.admitted() {
+		return room.ErrForbidden
+	}
 	ok := f.begin(ctx, h, false, func(ctx context.Context, t *transfer) error {
 		return f.send(ctx, t, g.Offset)
 	})
