@@ -49,6 +49,7 @@ func main() {
 
 // run is main without the process: it returns the exit code.
 func run(ctx context.Context, args []string, io std) int {
+	ownerOnly()
 	var c commands
 	parser, err := kong.New(&c,
 		kong.Name("lectern"),

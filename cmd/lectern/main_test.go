@@ -70,6 +70,34 @@ func serve(t *testing.T, data string, environ ...string) (a addresses, out *outp
 	}
 }
 
+// A data directory that was there before, and that others can enter, shows them
+// nothing all the same.
+func TestServe_KeepsItsDataFromOthers(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	if err := os.Mkdir(data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	a, _, _ := serve(t, data)
+	if a.PID != os.Getpid() {
+		t.Errorf("the run file names process %d", a.PID)
+	}
+	seen := 0
+	err := filepath.WalkDir(data, func(name string, d os.DirEntry, err error) error {
+		if err != nil || name == data {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s: mode %v", d.Name(), info.Mode())
+		}
+		seen++
+		return err
+	})
+	if err != nil || seen < 4 {
+		t.Errorf("%d files, %v", seen, err)
+	}
+}
+
 func TestServe_StartsAnswersAndStops(t *testing.T) {
 	data := t.TempDir()
 	a, out, stop := serve(t, data)

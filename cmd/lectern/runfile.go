@@ -26,12 +26,13 @@ type addresses struct {
 }
 
 func writeRunFile(dir string, a addresses) error {
+	a.PID = os.Getpid()
 	b, err := json.MarshalIndent(a, "", "  ")
 	if err != nil {
 		return err
 	}
 	name := filepath.Join(dir, runFile)
-	if err := os.WriteFile(name+".tmp", append(b, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(name+".tmp", append(b, '\n'), 0o600); err != nil {
 		return fmt.Errorf("write run file: %w", err)
 	}
 	return os.Rename(name+".tmp", name)
