@@ -26,11 +26,13 @@ const (
 type listener struct {
 	net.Listener
 	log  *slog.Logger
-	max  int64
-	open atomic.Int64
+	max  int
 	full limited
 	done chan struct{}
 	once sync.Once
+
+	mu    sync.Mutex // guards what follows
+	conns map[*conn]struct{}
 }
 
 func listen(addr string, maxConns int, log *slog.Logger) (*listener, error) {
@@ -38,7 +40,7 @@ func listen(addr string, maxConns int, log *slog.Logger) (*listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for rtsp: %w", err)
 	}
-	return &listener{Listener: ln, log: log, max: int64(maxConns), done: make(chan struct{})}, nil
+	return &listener{Listener: ln, log: log, max: maxConns, done: make(chan struct{}), conns: make(map[*conn]struct{})}, nil
 }
 
 // hand gives the open listener to the library.
@@ -71,16 +73,80 @@ func (l *listener) Accept() (net.Conn, error) {
 			}
 			continue
 		}
-		if l.open.Add(1) > l.max {
-			l.open.Add(-1)
-			_ = nc.Close() // refused; nothing was said
-			if n, ok := l.full.allow(time.Now()); ok {
-				l.log.Warn("too many rtsp connections", "times", n)
-			}
+		if c := l.enter(nc); c != nil {
+			return c, nil
+		}
+		_ = nc.Close() // refused; nothing was said
+		if n, ok := l.full.allow(time.Now()); ok {
+			l.log.Warn("too many rtsp connections", "times", n)
+		}
+	}
+}
+
+// enter makes a conn of nc, or returns nil if there is no place. Those who only
+// hold a connection keep out nobody from elsewhere: where all places are taken,
+// the sender with most connections that do not play loses its oldest one, if
+// that is more than the newcomer's sender would have.
+func (l *listener) enter(nc net.Conn) *conn {
+	c := &conn{Conn: nc, l: l, nonce: rand.Text(), since: time.Now()}
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		c.from = sender(a.AddrPort().Addr())
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.conns) >= l.max {
+		v := l.victimLocked(c.from)
+		if v == nil {
+			return nil
+		}
+		delete(l.conns, v)
+		_ = v.Conn.Close() // its Read tells the library
+	}
+	l.conns[c] = struct{}{}
+	return c
+}
+
+func (l *listener) victimLocked(newcomer netip.Addr) *conn {
+	idle := make(map[netip.Addr]int)
+	oldest := make(map[netip.Addr]*conn)
+	for c := range l.conns {
+		if c.playing.Load() {
 			continue
 		}
-		return &conn{Conn: nc, l: l, nonce: rand.Text()}, nil
+		idle[c.from]++
+		if o := oldest[c.from]; o == nil || c.since.Before(o.since) {
+			oldest[c.from] = c
+		}
 	}
+	most := newcomer
+	for from, n := range idle {
+		if n > idle[most]+1 || most != newcomer && n > idle[most] {
+			most = from
+		}
+	}
+	if most == newcomer {
+		return nil
+	}
+	return oldest[most]
+}
+
+// open is the number of connections.
+func (l *listener) open() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.conns)
+}
+
+// sender is what counts as one: an IPv4 address, or the /64 that a host of IPv6
+// commands.
+func sender(addr netip.Addr) netip.Addr {
+	addr = addr.Unmap().WithZone("")
+	if addr.Is6() {
+		if p, err := addr.Prefix(64); err == nil {
+			return p.Addr()
+		}
+	}
+	return addr
 }
 
 // conn puts a deadline on every read while its player does not play.
@@ -88,6 +154,8 @@ type conn struct {
 	net.Conn
 	l       *listener
 	nonce   string // of Digest; a replay would have to come on this connection
+	from    netip.Addr
+	since   time.Time
 	once    sync.Once
 	began   atomic.Bool
 	playing atomic.Bool
@@ -128,7 +196,11 @@ func (c *conn) setPlaying(playing bool) {
 
 // Close closes the connection. It is idempotent.
 func (c *conn) Close() error {
-	c.once.Do(func() { c.l.open.Add(-1) })
+	c.once.Do(func() {
+		c.l.mu.Lock()
+		delete(c.l.conns, c)
+		c.l.mu.Unlock()
+	})
 	return c.Conn.Close()
 }
 

@@ -136,7 +136,8 @@ type Config struct {
 
 	Log *slog.Logger // nil: slog.DiscardHandler
 
-	// MaxConnections bounds the TCP connections; more are closed at once.
+	// MaxConnections bounds the TCP connections; more are closed at once, or
+	// take the place of one that does not play, of a sender that has more.
 	// Default 256.
 	MaxConnections int
 
@@ -266,7 +267,7 @@ func (s *Server) Stats() Stats {
 	return Stats{
 		Players:     s.stats.players.Load(),
 		Feeds:       s.feeds.count(),
-		Connections: s.ln.open.Load(),
+		Connections: int64(s.ln.open()),
 		Cut:         s.stats.cut.Load(),
 		Dropped:     s.stats.dropped.Load(),
 		TooBig:      s.stats.tooBig.Load(),

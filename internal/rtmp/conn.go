@@ -63,6 +63,10 @@ type conn struct {
 	last   chan struct{}
 	said   sync.Once // of last
 
+	from    netip.Addr // that it counts for
+	since   time.Time
+	playing atomic.Bool
+
 	writing atomic.Bool  // the library is in Write
 	written atomic.Int64 // ns since the epoch, of the end of the last Write
 
@@ -76,11 +80,12 @@ type conn struct {
 var errGone = errors.New("rtmp: connection ended")
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{Conn: nc, s: s, last: make(chan struct{})}
+	c := &conn{Conn: nc, s: s, last: make(chan struct{}), since: time.Now()}
 	c.in = newInbound(nc)
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = a.AddrPort()
+		c.from = sender(c.remote.Addr())
 	}
 	if t, ok := nc.(*net.TCPConn); ok {
 		// Neither is worth refusing a player for.
@@ -215,6 +220,7 @@ func (c *conn) OnPlay(sc *rtmplib.StreamContext, _ uint32, cmd *message.NetStrea
 		return err
 	}
 	c.source, c.streamID, c.began = src, sc.StreamID, time.Now()
+	c.playing.Store(true)
 	return c.SetReadDeadline(time.Time{})
 }
 

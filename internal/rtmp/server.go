@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -22,7 +23,8 @@ const (
 type Config struct {
 	Handler Handler
 
-	// MaxConns bounds the connections; more are closed at once. 0 means
+	// MaxConns bounds the connections; more are closed at once, or take the
+	// place of one that does not play, of a sender that has more. 0 means
 	// DefaultMaxConns.
 	MaxConns int
 
@@ -125,21 +127,64 @@ func (s *Server) Conns() int {
 
 // admit makes a conn of nc, or closes it and returns nil.
 func (s *Server) admit(nc net.Conn) *conn {
+	c := newConn(s, nc)
 	s.mu.Lock()
-	full := len(s.conns) >= s.cfg.MaxConns
+	full := len(s.conns) >= s.cfg.MaxConns && !s.makeRoomLocked(c.from)
 	if s.closed || full {
 		s.mu.Unlock()
+		c.cancel(errGone)
 		_ = nc.Close() // nothing was said yet
 		if full {
 			s.log.Warn("too many rtmp connections", "remote", nc.RemoteAddr().String())
 		}
 		return nil
 	}
-	c := newConn(s, nc)
 	s.conns[c] = struct{}{}
 	s.wg.Add(1) // undone by forget
 	s.mu.Unlock()
 	return c
+}
+
+// makeRoomLocked ends a connection, if that is fair. Those who only hold a
+// connection keep out nobody from elsewhere: the sender with most connections
+// that do not play loses its oldest one, if that is more than the newcomer's
+// sender would have.
+func (s *Server) makeRoomLocked(newcomer netip.Addr) bool {
+	idle := make(map[netip.Addr]int)
+	oldest := make(map[netip.Addr]*conn)
+	for c := range s.conns {
+		if c.playing.Load() {
+			continue
+		}
+		idle[c.from]++
+		if o := oldest[c.from]; o == nil || c.since.Before(o.since) {
+			oldest[c.from] = c
+		}
+	}
+	most := newcomer
+	for from, n := range idle {
+		if n > idle[most]+1 || most != newcomer && n > idle[most] {
+			most = from
+		}
+	}
+	if most == newcomer {
+		return false
+	}
+	delete(s.conns, oldest[most]) // it still counts for Close, until it has ended
+	oldest[most].abort()
+	return true
+}
+
+// sender is what counts as one: an IPv4 address, or the /64 that a host of IPv6
+// commands.
+func sender(addr netip.Addr) netip.Addr {
+	addr = addr.Unmap().WithZone("")
+	if addr.Is6() {
+		if p, err := addr.Prefix(64); err == nil {
+			return p.Addr()
+		}
+	}
+	return addr
 }
 
 func (s *Server) forget(c *conn) {

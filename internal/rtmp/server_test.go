@@ -220,3 +220,40 @@ func TestServer_BoundsConnections(t *testing.T) {
 		t.Errorf("third connection: got %v, want EOF", err)
 	}
 }
+
+// Who holds connections without playing keeps out nobody from elsewhere.
+func TestServer_OneAddressDoesNotTakeAllConnections(t *testing.T) {
+	addr := serve(t, rtmp.Config{Handler: &cinema{}, MaxConns: 4})
+	dial := func(from string) net.Conn {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+		c, err := d.Dial("tcp", addr)
+		if err != nil {
+			t.Skipf("this machine has no address %s: %v", from, err)
+		}
+		t.Cleanup(func() { _ = c.Close() }) // nothing is left to lose
+		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		return c
+	}
+	hello := make([]byte, 1+1536)
+	hello[0] = 3
+	greeted := func(c net.Conn) error {
+		if _, err := c.Write(hello); err != nil {
+			return err
+		}
+		_, err := c.Read(make([]byte, 1))
+		return err
+	}
+	for range 4 {
+		if err := greeted(dial("127.0.0.1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := greeted(dial("127.0.0.2")); err != nil {
+			t.Fatalf("from another address: %v", err)
+		}
+	}
+	if err := greeted(dial("127.0.0.2")); err == nil { // two and two: neither takes more
+		t.Error("a third connection from there was served")
+	}
+}
