@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -261,4 +262,47 @@ func TestKeys_AreShownOnceAndKeepToTheirSlot(t *testing.T) {
 	if strings.Contains(g.log.String(), made.Key) {
 		t.Error("the log holds a key")
 	}
+}
+
+// A right that ends does not outlive itself by having made another.
+func TestTokens_EndWithThoseThatMadeThem(t *testing.T) {
+	g := newGateway(t, nil)
+	make := func(by string, req body) (v tokenView) {
+		t.Helper()
+		req["room"] = "algebra"
+		g.want(201, g.call(by, "POST", "/api/tokens", req), &v)
+		return v
+	}
+	first := make(adminKey, body{"role": "teacher", "ttl": "1h"})
+	second := make(first.Token, body{"role": "teacher", "ttl": "8000h"})
+	third := make(second.Token, body{"role": "teacher"})
+	player := make(second.Token, body{"role": "player"})
+	for name, v := range map[string]tokenView{"second": second, "third": third, "player": player} {
+		if v.Expires.After(first.Expires) {
+			t.Errorf("%s: ends at %v, after the first (%v)", name, v.Expires, first.Expires)
+		}
+	}
+	if player.User == "" {
+		t.Error("no login for the player")
+	}
+	late := body{"room": "algebra", "role": "student", "not_before": first.Expires.Add(time.Minute)}
+	if code := g.code(400, g.call(first.Token, "POST", "/api/tokens", late)); code != "bad_ttl" {
+		t.Errorf("a token that begins later: got %s", code)
+	}
+	g.want(204, g.call(adminKey, "DELETE", "/api/tokens/"+second.ID, nil), nil)
+	g.want(200, g.call(first.Token, "GET", "/api/me", nil), nil)
+	for name, v := range map[string]tokenView{"second": second, "third": third, "player": player} {
+		if code := g.code(401, g.call(v.Token, "GET", "/api/me", nil)); code != "token_revoked" {
+			t.Errorf("%s: got %s, want token_revoked", name, code)
+		}
+	}
+	if _, err := g.cfg.Authority.Admit(t.Context(), access.Attempt{User: player.User, Credential: player.Password, Room: "algebra"}); !errors.Is(err, access.ErrRevoked) {
+		t.Errorf("the login of the player: got %v, want ErrRevoked", err)
+	}
+	// Not for ever on: what is passed on too often is refused.
+	by := first.Token
+	for range 4 {
+		by = make(by, body{"role": "teacher"}).Token
+	}
+	g.want(400, g.call(by, "POST", "/api/tokens", body{"room": "algebra", "role": "teacher"}), nil)
 }

@@ -138,11 +138,14 @@ func (s *Server) issueToken(c *gin.Context) error {
 		return err
 	}
 	cl := access.Claims{
-		Name: cleanName(req.Name), Room: req.Room, Role: req.Role, Slot: req.Slot, Grant: heritage(by),
+		Name: cleanName(req.Name), Room: req.Room, Role: req.Role, Slot: req.Slot, Grant: s.cfg.Authority.Heritage(by),
 	}
 	begin := now
 	if !from.IsZero() {
 		begin = from
+	}
+	if until, err = notBeyond(by, begin, until); err != nil {
+		return err
 	}
 	token, issued, err := s.cfg.Authority.IssueToken(cl, from, until.Sub(begin))
 	if err != nil {
@@ -159,6 +162,19 @@ func (s *Server) issueToken(c *gin.Context) error {
 	}
 	c.JSON(http.StatusCreated, v)
 	return nil
+}
+
+// notBeyond bounds the end of a token by that of the credential that makes it: a
+// right that ends tonight does not make one that lasts a year.
+func notBeyond(by access.Claims, begin, until time.Time) (time.Time, error) {
+	last := by.Expires.Add(-time.Second) // whole seconds are made of it, upwards
+	if by.Expires.IsZero() || !until.After(last) {
+		return until, nil
+	}
+	if begin.Add(minTTL).After(last) {
+		return until, fail(http.StatusBadRequest, "bad_ttl", "This token ends before that one would begin.")
+	}
+	return last, nil
 }
 
 // checkGrant refuses what no token can hold.
@@ -191,16 +207,6 @@ func mayGrant(by access.Claims, roomName string, role access.Role) bool {
 		return true
 	}
 	return roomName != access.AnyRoom && role != access.Admin && by.MayLead(roomName)
-}
-
-// heritage is what a credential hands on to the tokens that are made with it, so
-// that they end with it: a token that was stolen cannot outlive its revocation
-// by having made another.
-func heritage(by access.Claims) string {
-	if by.Grant != "" {
-		return by.Grant
-	}
-	return by.ID
 }
 
 // grant describes a new token to who gets it.

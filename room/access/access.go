@@ -93,7 +93,8 @@ type Claims struct {
 	// the id of a stored key. "" for the key of the administrator and for those
 	// without a credential.
 	ID string
-	// Grant is the id of the invitation that the token came from; "": none.
+	// Grant is what the token came from and ends with: the id of an invitation, or
+	// the ids of the tokens that it was made with, see Authority.Heritage; "": none.
 	Grant string
 	// Slot is the only stream that the bearer may publish to; "": any.
 	Slot string

@@ -82,11 +82,13 @@ func (a *Authority) standing(c Claims, room string, now time.Time) error {
 }
 
 func (a *Authority) standingLocked(c Claims, room string, now time.Time) error {
-	if a.revokedLocked(c.ID, now) || a.revokedLocked(c.Grant, now) {
+	if a.revokedLocked(c.ID, now) {
 		return ErrRevoked
 	}
-	if g := a.grants[c.Grant]; g != nil && g.Revoked {
-		return ErrRevoked
+	for id := range strings.SplitSeq(c.Grant, heirs) {
+		if g := a.grants[id]; a.revokedLocked(id, now) || g != nil && g.Revoked {
+			return ErrRevoked
+		}
 	}
 	if !c.Expires.IsZero() && !now.Before(c.Expires) {
 		return ErrExpired

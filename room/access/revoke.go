@@ -72,6 +72,27 @@ func (a *Authority) revokeToken(ctx context.Context, id string, until time.Time)
 	return nil
 }
 
+// heirs stands between the ids of Claims.Grant, the oldest first.
+const heirs = "-"
+
+// Heritage is the Grant of the tokens that are made with a credential, so that
+// they end with it: a token that was stolen cannot outlive its revocation by
+// having made another, nor by that having made a third. Those of an invitation end
+// with the invitation. What is passed on too often is too long for a token: see
+// IssueToken, ErrBadClaims.
+func (a *Authority) Heritage(by Claims) string {
+	a.mu.Lock()
+	_, invited := a.grants[by.Grant]
+	a.mu.Unlock()
+	switch {
+	case by.Grant == "":
+		return by.ID
+	case invited:
+		return by.Grant
+	}
+	return by.Grant + heirs + by.ID
+}
+
 func (a *Authority) revokedLocked(id string, now time.Time) bool {
 	until, ok := a.revoked[id]
 	return ok && id != "" && now.Before(until)
