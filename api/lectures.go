@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,6 +47,9 @@ func (s *Server) listLectures(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
+	lectures = slices.DeleteFunc(lectures, func(l storage.Lecture) bool {
+		return !cl.MayModerate(l.Room) && s.shut(cl, l.Room) // a token of every room is refused there
+	})
 	if lectures == nil {
 		lectures = []storage.Lecture{}
 	}

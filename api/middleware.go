@@ -44,12 +44,18 @@ func (s *Server) logRequests(c *gin.Context) {
 		slog.String("request", requestID(c)),
 		slog.String("method", c.Request.Method),
 		slog.String("route", route),
-		slog.String("room", c.Param("room")),
+		slog.String("room", shortened(c.Param("room"))),
 		slog.Int("status", status),
 		slog.Int64("dur_ms", elapsed.Milliseconds()),
 		slog.Int("bytes", max(0, c.Writer.Size())),
 		slog.String("remote", remoteAddr(c).String()))
 }
+
+// maxLogged bounds what a client says in a line of the log, in bytes: more than
+// any name of a room has.
+const maxLogged = 64
+
+func shortened(text string) string { return text[:min(len(text), maxLogged)] }
 
 // recoverPanics turns a panic into a 500 and a log entry. The server lives on.
 func (s *Server) recoverPanics(c *gin.Context) {

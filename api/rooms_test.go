@@ -353,3 +353,32 @@ func TestWriteLines_SkipsDamage(t *testing.T) {
 		t.Errorf("got %s", out.String())
 	}
 }
+
+// A token of every room is told nothing of those that are closed to it.
+func TestLectures_OfClosedRoomsAreNotForGuests(t *testing.T) {
+	g := newGateway(t, nil)
+	g.want(201, g.call(adminKey, "POST", "/api/rooms/algebra/class", nil), nil)
+	count := func(role access.Role) int {
+		var list struct{ Lectures []struct{ Room string } }
+		g.want(200, g.call(g.token(access.AnyRoom, role), "GET", "/api/lectures", nil), &list)
+		return len(list.Lectures)
+	}
+	if n := count(access.Student); n != 1 {
+		t.Errorf("got %d lectures, want 1", n)
+	}
+	g.openRoom("algebra", access.Closed)
+	if n := count(access.Student); n != 0 {
+		t.Errorf("of a closed room: got %d lectures, want none", n)
+	}
+	if n := count(access.Assistant); n != 1 {
+		t.Errorf("an assistant: got %d lectures, want 1", n)
+	}
+}
+
+func TestLog_CutsWhatClientsSay(t *testing.T) {
+	g := newGateway(t, nil)
+	g.call("", "POST", "/whip/"+strings.Repeat("x", 2000), nil)
+	if text := g.log.String(); !strings.Contains(text, "xxx") || strings.Contains(text, strings.Repeat("x", maxLogged+1)) {
+		t.Errorf("logged: %s", text)
+	}
+}

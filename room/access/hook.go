@@ -219,7 +219,7 @@ func (h *hook) ask(ctx context.Context, at Attempt) (reply, error) {
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.cfg.URL, bytes.NewReader(body))
 	if err != nil {
-		return reply{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return reply{}, fmt.Errorf("%w: %w", ErrUnavailable, withoutURL(err))
 	}
 	req.Header.Set("Content-Type", "application/json")
 	if h.cfg.Secret != "" {
@@ -229,7 +229,7 @@ func (h *hook) ask(ctx context.Context, at Attempt) (reply, error) {
 	}
 	resp, err := h.client.Do(req)
 	if err != nil {
-		return reply{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return reply{}, fmt.Errorf("%w: %w", ErrUnavailable, withoutURL(err))
 	}
 	defer resp.Body.Close() // read only
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))

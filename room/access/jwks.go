@@ -89,12 +89,12 @@ func (s *keySet) get(ctx context.Context) (map[string]keyfunc.Keyfunc, []keyfunc
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
 	if err != nil {
-		return nil, nil, fmt.Errorf("asking for keys: %w", err)
+		return nil, nil, fmt.Errorf("asking for keys: %w", withoutURL(err))
 	}
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return nil, nil, fmt.Errorf("asking for keys: %w", err)
+		return nil, nil, fmt.Errorf("asking for keys: %w", withoutURL(err))
 	}
 	defer resp.Body.Close() // read only
 	if resp.StatusCode != http.StatusOK {
