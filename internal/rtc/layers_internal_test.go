@@ -4,11 +4,17 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/pion/rtp"
 )
+
+func threeLayers() *section {
+	return &section{mid: "1", layers: []offeredLayer{{name: "h"}, {name: "m"}, {name: "l"}}}
+}
 
 func newLayers() *layers {
 	l := &layers{}
-	l.init(&section{mid: "1", layers: []offeredLayer{{name: "h"}, {name: "m"}, {name: "l"}}})
+	l.init(threeLayers())
 	return l
 }
 
@@ -97,4 +103,40 @@ func TestLayers_DoesNotAllocate(t *testing.T) {
 
 func (x extensions) String() string {
 	return fmt.Sprintf("mid %s rid %s repairs %s", x.mid, x.rid, x.repairs)
+}
+
+// A repair bears an SSRC of its own: it must land in the layer that it names, not
+// in the one heard of last.
+func TestInbound_RepairsGoToTheirLayer(t *testing.T) {
+	for name, tc := range map[string]struct {
+		x     extensions
+		rtxOf map[uint32]uint32
+		layer int
+		ssrc  uint32
+	}{
+		"by its rid":               {extensions{repairs: []byte("h")}, nil, 0, 100},
+		"by its group":             {extensions{}, map[uint32]uint32{9: 102}, 2, 102},
+		"the rid counts":           {extensions{repairs: []byte("m")}, map[uint32]uint32{9: 102}, 1, 101},
+		"unknown rid, known group": {extensions{repairs: []byte("x")}, map[uint32]uint32{9: 102}, 2, 102},
+		"unknown":                  {extensions{}, nil, -1, 0},
+		"group of no layer":        {extensions{}, map[uint32]uint32{9: 555}, -1, 0},
+	} {
+		in := &inbound{s: &Session{}, rtxOf: tc.rtxOf}
+		in.layers.init(threeLayers())
+		for i, rid := range in.layers.rids {
+			in.layers.find(uint32(100+i), &extensions{rid: []byte(rid)}, false, time.Now())
+			in.latest[1].Store(uint32(100 + i))
+		}
+		pt := payload{codec: &Codec{PayloadType: 96}, kind: 1, rtx: true, layered: true}
+		p := &rtp.Packet{Header: rtp.Header{SSRC: 9, PayloadType: 97}, Payload: []byte{1, 2, 3}}
+		layer, ok := in.unwrap(p, pt, in.layers.find(9, &tc.x, true, time.Now()))
+		switch {
+		case ok != (tc.layer >= 0):
+			t.Errorf("%s: got %v", name, ok)
+		case !ok && in.s.count.unassigned.Load() != 1:
+			t.Errorf("%s: not counted", name)
+		case ok && (layer != tc.layer || p.SSRC != tc.ssrc || p.PayloadType != 96 || p.SequenceNumber != 258 || len(p.Payload) != 1):
+			t.Errorf("%s: got layer %d, %v", name, layer, p.Header)
+		}
+	}
 }
