@@ -34,7 +34,7 @@ func TestSeal_IsOpenedByAnother(t *testing.T) {
 	for _, p := range profiles {
 		t.Run(p.profile.String(), func(t *testing.T) {
 			key, salt := sequence(p.key), sequence(p.salt)
-			out, err := newOutbound(p.profile, key, salt, []uint32{10, 20})
+			out, err := newOutbound(p.profile, key, salt, []outStream{{ssrc: 10}, {ssrc: 20}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -71,7 +71,7 @@ func TestSeal_IsOpenedByAnother(t *testing.T) {
 }
 
 func TestSeal_Refuses(t *testing.T) {
-	out, err := newOutbound(profiles[0].profile, sequence(16), sequence(12), []uint32{1})
+	out, err := newOutbound(profiles[0].profile, sequence(16), sequence(12), []outStream{{ssrc: 1}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func fakeViewer(b testing.TB, e *Endpoint, profile int) *Session {
 	}
 	b.Cleanup(func() { _ = sink.Close() })
 	p := profiles[profile]
-	out, err := newOutbound(p.profile, sequence(p.key), sequence(p.salt), []uint32{1, 2})
+	out, err := newOutbound(p.profile, sequence(p.key), sequence(p.salt), []outStream{{ssrc: 1, transport: 3}, {ssrc: 2, transport: 3}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestBatch_FallsBackToSinglePackets(t *testing.T) {
 func BenchmarkSeal(b *testing.B) {
 	for i, p := range profiles {
 		b.Run(p.profile.String(), func(b *testing.B) {
-			out, err := newOutbound(p.profile, sequence(p.key), sequence(p.salt), []uint32{1})
+			out, err := newOutbound(p.profile, sequence(p.key), sequence(p.salt), []outStream{{ssrc: 1, transport: 3}})
 			if err != nil {
 				b.Fatal(err)
 			}

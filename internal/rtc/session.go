@@ -86,8 +86,8 @@ type Session struct {
 }
 
 type sessionCounters struct {
-	packetsSent, bytesSent, packetsDropped             atomic.Uint64
-	packetsReceived, bytesReceived, repairs, discarded atomic.Uint64
+	packetsSent, bytesSent, packetsDropped                         atomic.Uint64
+	packetsReceived, bytesReceived, repairs, discarded, unassigned atomic.Uint64
 }
 
 // consentEvery is how often the agent asks for consent; a few answers may be
@@ -262,7 +262,14 @@ func (s *Session) LayerSSRC(layer int) uint32 { return s.in.layerSSRC(layer) }
 // TransportCC says whether a viewer reports the arrival of packets that bear a
 // transport-wide sequence number: set Header.Transport then, and OnRTCP gets
 // *rtcp.TransportLayerCC.
-func (s *Session) TransportCC() bool { return s.offer.transportCC() }
+func (s *Session) TransportCC() bool {
+	return s.CountsTransport(Video) || s.offer.section(Video) == nil && s.CountsTransport(Audio)
+}
+
+// CountsTransport says for one kind of media (Audio or Video) what TransportCC
+// says for the session: to packets of a kind that does not count, no extension
+// is added, and they must not take a number.
+func (s *Session) CountsTransport(kind string) bool { return s.offer.transportCC(kind) }
 
 // WriteRTCP sends reports or feedback. It does not block. It returns
 // ErrNotConnected before the handshake and after the end.
@@ -292,6 +299,7 @@ func (s *Session) Stats() SessionStats {
 		BytesReceived:   s.count.bytesReceived.Load(),
 		Repairs:         s.count.repairs.Load(),
 		Discarded:       s.count.discarded.Load(),
+		Unassigned:      s.count.unassigned.Load(),
 	}
 	if p := s.path.Load(); p != nil {
 		st.Remote, st.TCP = p.addr, p.tcp != nil
