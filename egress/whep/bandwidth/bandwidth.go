@@ -192,7 +192,7 @@ func (e *Estimator) Feedback(fb *rtcp.TransportLayerCC, at time.Time) {
 		return
 	}
 	e.told.note(fb.BaseSequenceNumber + fb.PacketStatusCount - 1)
-	e.heard, e.unheard = now, 0
+	e.heard, e.unheard = max(now, 1), 0
 	if newest >= 0 {
 		e.rtt.add(now, now-newest)
 	}
@@ -302,9 +302,9 @@ func (e *Estimator) lossy(now int64) {
 	e.cut = cut{at: now, rate: carried, before: e.rate, ongoing: true}
 }
 
-// watch follows the silence of a viewer that should report.
+// watch follows the silence of a viewer that has reported before.
 func (e *Estimator) watch(now int64) {
-	if e.unheard < 5 || now-max(e.heard, e.punished) < silence.Microseconds() {
+	if e.heard == 0 || e.unheard < 5 || now-max(e.heard, e.punished) < silence.Microseconds() {
 		return
 	}
 	e.punished, e.overAt = now, now
@@ -312,6 +312,12 @@ func (e *Estimator) watch(now int64) {
 	e.endProbe(now, false)
 	e.rate = bound(0.6 * e.rate)
 }
+
+// Heard says whether feedback has come at all.
+func (e *Estimator) Heard() bool { return e.heard > 0 }
+
+// Rate is that of the Estimate before.
+func (e *Estimator) Rate() float64 { return e.rate }
 
 // Estimate tells what is known at the moment.
 func (e *Estimator) Estimate(at time.Time) Estimate {

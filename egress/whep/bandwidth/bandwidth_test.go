@@ -133,6 +133,9 @@ func TestEstimator_SilenceLowersIt(t *testing.T) {
 	at := time.Unix(0, 0)
 	for i := range 400 {
 		e.Sent(uint16(i), 1000, at, false)
+		if i == 0 {
+			e.Feedback(&rtcp.TransportLayerCC{PacketStatusCount: 1, PacketChunks: []rtcp.PacketStatusChunk{&rtcp.RunLengthChunk{RunLength: 1}}}, at)
+		}
 		at = at.Add(10 * time.Millisecond)
 		e.Estimate(at)
 	}

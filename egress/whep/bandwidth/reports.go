@@ -48,6 +48,7 @@ func NewReports(start float64) *Reports {
 // Report takes a report that came at.
 func (r *Reports) Report(rep Report, at time.Time) {
 	e := &r.est
+	e.Proven = true // as far as it goes
 	e.Loss, e.Received = rep.Loss, rep.Sending*(1-rep.Loss)
 	if rep.RTT > 0 {
 		e.RTT = rep.RTT
@@ -65,7 +66,7 @@ func (r *Reports) Report(rep Report, at time.Time) {
 	switch {
 	case r.bad >= 2 && at.Sub(r.downAt) > 2*time.Second:
 		e.Rate = bound(min(e.Rate, 0.8*e.Received))
-		e.State, e.Proven = Congested, true
+		e.State = Congested
 		r.downAt, r.until = at, at.Add(r.hold)
 		r.hold = min(2*r.hold, mostHold)
 	case r.bad == 0 && rep.Loss < goodLoss && at.After(r.until):
