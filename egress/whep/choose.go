@@ -12,11 +12,12 @@ const (
 	upAfter  = 1500 * time.Millisecond
 
 	// A quality that was given up is not taken again for firstBar, unless the
-	// network has become another: the estimate newNetwork times what it was. It
-	// lasts twice as long after each attempt that has failed within barMemory.
+	// network has become another: the estimate newNetwork times what it was. A
+	// quality that could not be held for barMemory is barred whatever the
+	// estimate says, and for twice as long each time.
 	firstBar   = 5 * time.Second
 	mostBar    = 30 * time.Second
-	barMemory  = 20 * time.Second
+	barMemory  = 8 * time.Second
 	newNetwork = 1.5
 
 	// freezeAfter is how long not even the lowest quality must fit before the
@@ -61,7 +62,9 @@ type bar struct {
 	until time.Time
 	rate  float64 // the estimate at the time
 	wait  time.Duration
-	upAt  time.Time // of the last time that the quality was taken
+	upAt  time.Time // when the quality was taken last
+
+	failed bool // it was taken after the bar before, and not held
 }
 
 // decision is what a viewer should get.
@@ -104,11 +107,11 @@ func (c *chooser) choose(s *situation) decision {
 	}
 	may, missed := allowed(s)
 	if len(may) == 0 {
-		c.now, c.any = decision{q: -1, reason: ReasonNone}, false
+		c.now, c.begun = decision{q: -1, reason: ReasonNone}, false
 		return c.now
 	}
 	c.observe(s, may)
-	cur := slices.IndexFunc(may, func(i int) bool { return c.any && s.all[i].rid == c.rid && s.all[i].spatial == c.spatial })
+	cur := slices.IndexFunc(may, func(i int) bool { return c.begun && s.all[i].rid == c.rid && s.all[i].spatial == c.spatial })
 	d := decision{temporal: c.now.temporal, frozen: c.now.frozen}
 	best := may[len(may)-1]
 	switch {
@@ -132,7 +135,7 @@ func (c *chooser) choose(s *situation) decision {
 			d.want = s.all[may[0]].temporal[0]
 		}
 	}
-	c.now, c.rid, c.spatial, c.any = d, s.all[d.q].rid, s.all[d.q].spatial, true
+	c.now, c.rid, c.spatial, c.begun = d, s.all[d.q].rid, s.all[d.q].spatial, true
 	return d
 }
 
@@ -239,10 +242,11 @@ func (c *chooser) down(s *situation, may []int, d *decision) {
 		return
 	}
 	b := c.bars[q.name()]
-	if b.wait == 0 || s.at.Sub(b.upAt) > barMemory {
-		b.wait = firstBar
-	} else {
+	b.failed = b.wait > 0 && s.at.Sub(b.upAt) <= barMemory
+	if b.failed {
 		b.wait = min(2*b.wait, mostBar)
+	} else {
+		b.wait = firstBar
 	}
 	b.until, b.rate = s.at.Add(b.wait), s.rate
 	c.bars[q.name()] = b
@@ -274,7 +278,7 @@ func (c *chooser) up(s *situation, may []int, d *decision) {
 
 func (c *chooser) barred(q *quality, s *situation) bool {
 	b, ok := c.bars[q.name()]
-	return ok && s.at.Before(b.until) && s.rate < newNetwork*b.rate
+	return ok && s.at.Before(b.until) && (b.failed || s.rate < newNetwork*b.rate)
 }
 
 func (c *chooser) took(s *situation, q int) {
