@@ -210,7 +210,7 @@ func checkAnswerLayers(s *section, offered *mediaLines, got attributes) string {
 			return "rid " + v + " was not offered"
 		}
 	}
-	if v, _ := got.get("simulcast"); v != "recv "+strings.Join(rids, ";") {
+	if v, _ := got.get("simulcast"); strings.ReplaceAll(v, "~", "") != "recv "+strings.Join(rids, ";") {
 		return "simulcast " + v
 	}
 	if !strings.Contains(strings.Join(got.all("extmap"), "\n"), ridURI) {

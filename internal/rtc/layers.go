@@ -97,7 +97,7 @@ func (l *layers) move(i int, ssrc uint32, rtx bool, now time.Time) bool {
 	if rtx {
 		old = l.rtx[i]
 	}
-	if old == ssrc {
+	if old == ssrc && ssrc != 0 {
 		return true
 	}
 	if ssrc == 0 || slices.Contains(l.retired[:], ssrc) {

@@ -17,6 +17,7 @@ const maxRidBytes = 255
 type offeredLayer struct {
 	name   string
 	limits string // restrictions of a=rid (RFC 8851), for the answer
+	paused bool   // not sent until the peer thinks better of it
 	ssrc   uint32 // of a SIM group, else 0
 }
 
@@ -45,7 +46,11 @@ func (s *section) namesLayers() bool { return len(s.layers) > 0 && s.layers[0].s
 func (s *section) readLayers(m *mediaLines) {
 	// Without the extension packets of layers could not be told apart.
 	if values := m.attrs.all("simulcast"); len(values) == 1 && s.extension(ridURI) != 0 {
-		s.layers = chooseLayers(readSimulcast(values[0]), s.readRids(m))
+		streams, paused := readSimulcast(values[0])
+		s.layers = chooseLayers(streams, s.readRids(m))
+		for i, l := range s.layers {
+			s.layers[i].paused = paused[l.name]
+		}
 	}
 	if len(s.layers) == 0 {
 		s.layers = readSIM(m)
@@ -53,24 +58,25 @@ func (s *section) readLayers(m *mediaLines) {
 }
 
 // readSimulcast returns the streams that the peer offers to send, each with its
-// alternatives in order of preference (RFC 8853, section 5.1). That some of them
-// are paused at first (~) is of no matter: they may begin at any time, and we do
-// not pause anything ourselves (RFC 7728), so the answer is without the mark.
-func readSimulcast(value string) [][]string {
+// alternatives in order of preference (RFC 8853, section 5.1), and those of them
+// that are paused at first (~).
+func readSimulcast(value string) (streams [][]string, paused map[string]bool) {
 	f := strings.Fields(value)
 	i := slices.Index(f, "send")
 	if i < 0 || i+1 >= len(f) || i%2 != 0 {
-		return nil
+		return nil, nil
 	}
-	var out [][]string
+	paused = map[string]bool{}
 	for _, one := range strings.Split(f[i+1], ";") {
 		var rids []string
 		for _, rid := range strings.Split(one, ",") {
-			rids = append(rids, strings.TrimPrefix(rid, "~"))
+			name, off := strings.CutPrefix(rid, "~")
+			rids = append(rids, name)
+			paused[name] = off
 		}
-		out = append(out, rids)
+		streams = append(streams, rids)
 	}
-	return out
+	return streams, paused
 }
 
 // chooseLayers takes the first usable alternative of each stream.
@@ -185,14 +191,19 @@ func readSIM(m *mediaLines) []offeredLayer {
 	return nil
 }
 
-// writeLayers answers the simulcast.
+// writeLayers answers the simulcast. The mark of paused layers is repeated: an
+// answer without it makes Chrome send what its page has switched off.
 func (s *section) writeLayers(w *sdpWriter) {
 	if !s.namesLayers() {
 		return
 	}
 	var names []string
 	for _, l := range s.layers {
-		names = append(names, l.name)
+		if l.paused {
+			names = append(names, "~"+l.name)
+		} else {
+			names = append(names, l.name)
+		}
 		if l.limits == "" {
 			w.line("a=rid:%s recv", l.name)
 		} else {

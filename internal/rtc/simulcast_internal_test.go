@@ -43,8 +43,8 @@ func TestOffer_Layers(t *testing.T) {
 	}{
 		"plain":                      {three + "\r\na=simulcast:send l;m;h", "l m h", []string{"rid:l recv", "rid:m recv", "rid:h recv", "simulcast:recv l;m;h"}},
 		"a space behind the colon":   {three + "\r\na=simulcast: send h;m", "h m", []string{"rid:h recv", "rid:m recv", "simulcast:recv h;m"}},
-		"paused":                     {three + "\r\na=simulcast:send h;~m;~l", "h m l", []string{"rid:h recv", "rid:m recv", "rid:l recv", "simulcast:recv h;m;l"}},
-		"alternatives":               {three + "\r\na=simulcast:send x,h,m;~m,l", "h m", []string{"rid:h recv", "rid:m recv", "simulcast:recv h;m"}},
+		"paused":                     {three + "\r\na=simulcast:send h;~m;~l", "h m l", []string{"rid:h recv", "rid:m recv", "rid:l recv", "simulcast:recv h;~m;~l"}},
+		"alternatives":               {three + "\r\na=simulcast:send x,h,m;~m,l", "h m", []string{"rid:h recv", "rid:m recv", "simulcast:recv h;~m"}},
 		"both ways":                  {three + "\r\na=rid:r recv\r\na=simulcast:recv r send h;l", "h l", []string{"rid:h recv", "rid:l recv", "simulcast:recv h;l"}},
 		"restrictions":               {"a=rid:h send pt=96,97,45;max-width=1280;max-fps=30\r\na=rid:l send max-br=100000\r\na=simulcast:send h;l", "h l", []string{"rid:h recv pt=96,45;max-width=1280;max-fps=30", "rid:l recv max-br=100000", "simulcast:recv h;l"}},
 		"one is left":                {three + "\r\na=simulcast:send h;x", "", []string{"rid:h recv", "simulcast:recv h"}},
