@@ -81,7 +81,7 @@ type chooser struct {
 	now     decision
 	rid     string // of now
 	spatial uint8
-	any     bool // something is being sent
+	begun   bool // something is being sent
 
 	fitSince map[string]time.Time // by name: since when it would fit with the margin
 	bars     map[string]bar
