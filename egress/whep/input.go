@@ -13,6 +13,9 @@ const (
 	// may begin with.
 	layerRing = 512
 
+	// usual is the rate per pixel that is assumed before it can be measured, bit/s.
+	usual = 1.6
+
 	gridEvery = 500 * time.Millisecond
 	gridSize  = 4 // spatial and temporal layers told apart
 )
@@ -71,7 +74,7 @@ func (in *input) qualities(to []quality, flowing bool) []quality {
 			q.temporal = append(q.temporal, in.grid.upTo(s, t))
 		}
 		if !in.grid.primed {
-			q.temporal = []float64{in.st.Rate()}
+			q.temporal = []float64{max(in.st.Rate(), usual*float64(w*h))}
 		}
 		to = append(to, q)
 	}

@@ -102,7 +102,11 @@ func (e *Estimator) judgeProbe(now int64) {
 		return
 	}
 	if now-p.begin > shortWindow.Microseconds() {
-		e.prove(0.97 * e.arrived.rate(2*shortWindow))
+		got := 0.97 * e.arrived.rate(2*shortWindow)
+		if !e.proven && got >= p.want {
+			e.rate = got // what was only believed beyond it does not count
+		}
+		e.prove(got)
 	}
 	if e.proven && e.rate >= p.want {
 		e.endProbe(now, true)
@@ -129,11 +133,11 @@ func (e *Estimator) endProbe(now int64, found bool) {
 // excused says whether the queue is what a probe has just left behind.
 func (e *Estimator) excused(now int64, queue time.Duration) bool {
 	p := &e.probe
-	if !p.owes || !e.proven {
+	if !p.owes {
 		return false
 	}
 	if queue < noQueue && now-p.ended > longWindow.Microseconds() || now-p.ended > grace.Microseconds() {
 		p.owes = false
 	}
-	return p.owes && queue < 2*severe
+	return p.owes && e.proven && queue < 2*severe
 }
