@@ -35,6 +35,7 @@ type quality struct {
 	w, h     int       // 0: not known
 	temporal []float64 // bit/s with the temporal layers up to the index; not empty
 	flowing  bool
+	key      string // see name; "" if not yet made
 }
 
 func (q *quality) rate() float64 { return q.temporal[len(q.temporal)-1] }
@@ -98,7 +99,13 @@ type situation struct {
 	wish   LayerChoice
 }
 
-func (q *quality) name() string { return q.rid + "/" + string('0'+rune(q.spatial)) }
+// name tells qualities apart.
+func (q *quality) name() string {
+	if q.key == "" {
+		q.key = q.rid + "/" + string('0'+rune(q.spatial))
+	}
+	return q.key
+}
 
 // choose decides anew.
 func (c *chooser) choose(s *situation) decision {

@@ -76,6 +76,7 @@ func (in *input) qualities(to []quality, flowing bool) []quality {
 		if !in.grid.primed {
 			q.temporal = []float64{max(in.st.Rate(), usual*float64(w*h))}
 		}
+		q.name() // made once for all viewers
 		to = append(to, q)
 	}
 	return to
