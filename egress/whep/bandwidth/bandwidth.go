@@ -100,6 +100,7 @@ type Estimator struct {
 	origin   time.Time // of the µs in which all else is told
 	heard    int64     // time of the last feedback, µs
 	unheard  int       // packets sent since
+	media    int64     // time of the last packet that was no probe, µs
 	punished int64     // last cut for silence, µs
 	rtt      rttWindow
 
@@ -141,7 +142,10 @@ func (e *Estimator) micros(at time.Time) int64 {
 // one with each. probe is true for one that repeats another as part of a probe.
 func (e *Estimator) Sent(seq uint16, bytes int, at time.Time, probe bool) {
 	now := e.micros(at)
-	e.sent.add(seq, bytes, now, probe)
+	e.sent.add(seq, bytes, now)
+	if !probe {
+		e.media = now
+	}
 	e.unheard++
 }
 

@@ -128,6 +128,21 @@ func TestEstimator_RadioLink(t *testing.T) {
 	}
 }
 
+// A viewer whose picture was stopped finds out when the network carries it again,
+// and not before.
+func TestEstimator_ProbesOutOfAPause(t *testing.T) {
+	w := newWorld(link{rate: steps(0*s, 60e3, 30*s, 400e3), buffer: 30000, jitter: 5 * time.Millisecond}, 150e3)
+	w.run(5 * s)
+	w.muted, w.wants = true, 150e3
+	w.run(40 * s)
+	if got := w.sampleAt(29 * s).rate; got > 90e3 {
+		t.Errorf("got %.0f of 60000 bit/s", got)
+	}
+	if got := w.sampleAt(35 * s).rate; got < 130e3 {
+		t.Errorf("got %.0f five seconds after it got better", got)
+	}
+}
+
 func TestEstimator_SilenceLowersIt(t *testing.T) {
 	e := bandwidth.New(2e6)
 	at := time.Unix(0, 0)

@@ -32,7 +32,7 @@ type history struct {
 	started bool
 }
 
-func (h *history) add(seq uint16, bytes int, at int64, _ bool) {
+func (h *history) add(seq uint16, bytes int, at int64) {
 	if h.packets == nil {
 		h.packets = make([]sentPacket, historySize)
 	}

@@ -53,9 +53,13 @@ func (e *Estimator) Probe(want float64, at time.Time) float64 {
 		if !e.mayProbe(want, now) {
 			return 0
 		}
-		*p = probe{active: true, begin: now, from: e.known(), want: want, lost: e.losses.total, next: p.next, wait: p.wait, count: p.count + 1}
+		*p = probe{active: true, begin: now, from: e.known(want, now), want: want, lost: e.losses.total, next: p.next, wait: p.wait, count: p.count + 1}
 	}
-	if now-max(e.heard, p.begin) > probeSilence.Microseconds() || now-p.begin > probeMost.Microseconds() {
+	patience := probeSilence
+	if e.paused(now) {
+		patience *= 2 // the packets are few
+	}
+	if now-max(e.heard, p.begin) > patience.Microseconds() || now-p.begin > probeMost.Microseconds() {
 		e.endProbe(now, false)
 		return 0
 	}
@@ -66,7 +70,10 @@ func (e *Estimator) Probe(want float64, at time.Time) float64 {
 }
 
 // known is the rate that a probe may begin with.
-func (e *Estimator) known() float64 {
+func (e *Estimator) known(want float64, now int64) float64 {
+	if e.paused(now) {
+		return max(min(e.rate, want), want/2) // less would be a packet now and then
+	}
 	if e.proven {
 		return e.rate
 	}
@@ -75,10 +82,19 @@ func (e *Estimator) known() float64 {
 
 // mayProbe says whether the network is quiet enough to learn something.
 func (e *Estimator) mayProbe(want float64, now int64) bool {
+	if want <= e.rate && e.proven || now < e.probe.next {
+		return false
+	}
+	if e.paused(now) {
+		return true // what was seen last is of the past
+	}
 	queue, ok := e.arrived.queue(longWindow)
-	return (want > e.rate || !e.proven) && ok && now >= e.probe.next && !e.congested && !e.probe.owes && queue < noQueue &&
+	return ok && !e.congested && !e.probe.owes && queue < noQueue &&
 		now-e.heard < probeSilence.Microseconds() && !e.losses.excessive()
 }
+
+// paused says whether no media is sent, be it because the network carried none.
+func (e *Estimator) paused(now int64) bool { return now-e.media > (2 * silence).Microseconds() }
 
 // judgeProbe ends a probe that has found what it looked for, or the limit.
 func (e *Estimator) judgeProbe(now int64) {

@@ -50,6 +50,8 @@ type world struct {
 	rec    *twcc.Recorder
 	nextFB time.Duration
 
+	muted     bool    // no media, but probes
+	wants     float64 // of a muted world
 	layer     int
 	fitsSince time.Duration
 	fits      int
@@ -137,6 +139,9 @@ func (w *world) choose() {
 
 // want is the rate that the highest layer needs.
 func (w *world) want() float64 {
+	if w.muted {
+		return w.wants
+	}
 	if w.layer == len(w.layers)-1 {
 		return 0
 	}
@@ -147,6 +152,9 @@ func (w *world) want() float64 {
 // packets of probes on the way.
 func (w *world) send() {
 	rate := w.layers[w.layer]
+	if w.muted {
+		rate = 0
+	}
 	if w.now%(33*time.Millisecond) == 0 {
 		size := rate / 8 * 0.033 * 0.95
 		if w.now%(2970*time.Millisecond) == 0 {
