@@ -142,9 +142,7 @@ func (a *video) goTo(sh *shard, in *input, rate float64, now time.Time) {
 		return
 	}
 	a.target = in
-	if a.from != nil && rate < a.rate {
-		a.temporal = 0 // the old layer is too much already
-	}
+	a.ease(rate)
 	if gop := in.ring.sinceKeyframe(now); a.mayReplay(gop, in.ring.bytes, rate, now) {
 		for _, u := range gop {
 			if u.Track.Kind == stream.Video {
@@ -155,6 +153,21 @@ func (a *video) goTo(sh *shard, in *input, rate float64, now time.Time) {
 		return
 	}
 	a.ask(in, now)
+}
+
+// ease makes less of what is sent while something smaller is waited for: it
+// would fill the queue that the smaller must pass. With much too much of it, the
+// pictures are broken on the way anyway.
+func (a *video) ease(rate float64) {
+	const muchTooMuch = 1.5
+	if a.from == nil || a.from.grid.upTo(min(int(a.spatial), gridSize-1), gridSize-1) <= rate {
+		return
+	}
+	a.temporal = 0
+	if a.from.grid.upTo(min(int(a.spatial), gridSize-1), 0) > muchTooMuch*rate {
+		a.from = nil
+		a.pacer.drop(a)
+	}
 }
 
 // mayReplay says whether the pictures since a keyframe are few and young enough

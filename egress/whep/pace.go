@@ -70,18 +70,28 @@ func (a *video) pace(b *rtc.Batch, e *logged, now time.Time) {
 // transport-wide feedback shows itself too late.
 func (a *video) paced() bool { return a.est != nil && a.est.Rate() < paceBelow }
 
+// crowded says whether the network is full at the moment.
+func (a *video) crowded() bool { return a.est != nil && a.est.Congested() }
+
 // overflow drops what waits. The numbers were not seen by anyone.
 func (a *video) overflow(now time.Time) {
-	p := &a.pacer
-	for seq := p.next; seq != a.o.lastSeq+1; seq++ {
-		a.log[seq%logSize] = logged{}
-	}
-	a.o.lastSeq, p.bytes, a.ended = p.next-1, 0, false
+	a.pacer.drop(a)
 	if a.from != nil && a.target == nil {
 		a.target = a.from
 		a.ask(a.target, now)
 	}
 	a.from = nil
+}
+
+// drop forgets what waits.
+func (p *pacer) drop(a *video) {
+	if p.bytes == 0 {
+		return
+	}
+	for seq := p.next; seq != a.o.lastSeq+1; seq++ {
+		a.log[seq%logSize] = logged{}
+	}
+	a.o.lastSeq, p.bytes, a.ended = p.next-1, 0, false
 }
 
 func (a *video) refill(now time.Time) {

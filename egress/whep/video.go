@@ -53,6 +53,7 @@ type video struct {
 
 	log   []logged
 	since uint16 // first number that may be in log
+	fresh uint16 // first number of the present input
 
 	chooser  chooser
 	est      *bandwidth.Estimator // nil: no transport-wide feedback
@@ -87,7 +88,7 @@ func (v *viewer) adapt(sh *shard) {
 	}
 	if o.started && !o.skipping {
 		a.from, a.seqOff, a.since = sh.main, o.seqOff, o.lastSeq+1
-		a.pacer.next = o.lastSeq + 1
+		a.pacer.next, a.fresh = o.lastSeq+1, o.lastSeq+1
 	}
 	v.video = a
 }
@@ -132,13 +133,14 @@ func (a *video) cross(in *input, u *stream.Unit) bool {
 	if !o.started {
 		o.started = true
 		a.seqOff, a.tsOff, a.since = 0, 0, h.SequenceNumber
-		a.pacer.next = h.SequenceNumber
+		a.pacer.next, a.fresh = h.SequenceNumber, h.SequenceNumber
 		return true
 	}
 	a.seqOff = o.lastSeq + 1 - h.SequenceNumber
 	if !a.ended {
 		a.seqOff++ // else the beginning of a picture passed for all of it
 	}
+	a.fresh = h.SequenceNumber + a.seqOff
 	ticks := int64(u.PTS-o.lastPTS) * int64(u.Track.ClockRate) / int64(time.Second)
 	a.tsOff = o.lastTS + uint32(ticks) - h.Timestamp
 	a.pidOff, a.tl0Off = 0, 0

@@ -188,6 +188,9 @@ func (v *viewer) repairLocked(b *rtc.Batch, seq uint16) {
 	if e == nil || v.resends <= 0 || v.repairs <= 0 || int16(seq-v.video.pacer.next) >= 0 {
 		return
 	}
+	if v.video.crowded() && int16(seq-v.video.fresh) < 0 {
+		return // the keyframe since makes it needless, and the network is full
+	}
 	if v.video.again(b, e, time.Now(), false) {
 		v.resends--
 		v.repairs -= len(e.u.Packet.Payload)

@@ -71,9 +71,10 @@ const (
 	// noQueue is a queue that is none.
 	noQueue = 20 * time.Millisecond
 
-	longWindow  = 260 * time.Millisecond // for standing
-	shortWindow = 100 * time.Millisecond // for severe, and in probes
-	rateWindow  = 500 * time.Millisecond
+	longWindow   = 260 * time.Millisecond // for standing
+	shortWindow  = 100 * time.Millisecond // for severe, and in probes
+	severeWindow = 160 * time.Millisecond // for the rate then
+	rateWindow   = 500 * time.Millisecond
 
 	// decreaseEvery is the least time between two steps down: the effect of one
 	// must be seen before the next.
@@ -250,6 +251,10 @@ func (e *Estimator) tooMuch(now int64, queue time.Duration) {
 	e.overAt = now
 	e.endProbe(now, false)
 	carried := e.arrived.rate(decreaseEvery)
+	if queue > severe {
+		// A queue that grew so fast is of a moment ago: before it, more arrived.
+		carried = min(carried, e.arrived.rate(severeWindow))
+	}
 	if e.cut.ongoing && (now-e.cut.at < max(decreaseEvery.Microseconds(), e.rtt.least()) || e.wait(now, carried)) {
 		return
 	}
@@ -319,6 +324,9 @@ func (e *Estimator) watch(now int64) {
 
 // Heard says whether feedback has come at all.
 func (e *Estimator) Heard() bool { return e.heard > 0 }
+
+// Congested says whether packets waited too long a moment ago.
+func (e *Estimator) Congested() bool { return e.congested }
 
 // Rate is that of the Estimate before.
 func (e *Estimator) Rate() float64 { return e.rate }
