@@ -3,6 +3,7 @@ package whep
 import (
 	"time"
 
+	"github.com/lectern/lectern/egress/whep/bandwidth"
 	"github.com/lectern/lectern/internal/rtc"
 )
 
@@ -12,14 +13,16 @@ const (
 	// get them as they come, which costs less.
 	paceBelow = 3e6 // bit/s
 
-	// paceAhead is how much faster than the media a burst goes out.
-	paceAhead = 2.5
-	paceLeast = 300e3 // bit/s
+	// paceAhead is how much faster than the media a burst goes out at most,
+	// paceAlways at least. Between them it is what the network carries: a short
+	// queue before the narrow place loses what comes faster.
+	paceAhead  = 2.5
+	paceAlways = 1.2
 	// paceBurst is what goes out without waiting.
 	paceBurst = 40 * time.Millisecond
 	// paceDelay is how long a packet may wait: what does not pass in that time at
 	// the usual speed goes faster.
-	paceDelay = 400 * time.Millisecond
+	paceDelay = 600 * time.Millisecond
 	// paceBytes bounds what waits. Beyond it all that waits is dropped, and the
 	// viewer goes on at the next keyframe.
 	paceBytes   = 384 << 10
@@ -46,7 +49,7 @@ type pacer struct {
 func (a *video) pace(b *rtc.Batch, e *logged, now time.Time) {
 	p := &a.pacer
 	n := len(e.u.Packet.Payload)
-	if p.bytes == 0 && !a.paced() {
+	if p.bytes == 0 && !a.paced() { // what waits has an estimate
 		p.next = e.seq + 1
 		a.emit(b, e, now)
 		return
@@ -96,7 +99,8 @@ func (p *pacer) drop(a *video) {
 
 func (a *video) refill(now time.Time) {
 	p := &a.pacer
-	rate := max(paceAhead*a.rate, paceLeast) / 8
+	rate := min(max(a.est.Rate(), paceAlways*a.rate), paceAhead*a.rate)
+	rate = max(rate, bandwidth.Least) / 8
 	rate = max(rate, float64(p.bytes)/paceDelay.Seconds())
 	p.tokens = min(p.tokens+rate*min(now.Sub(p.at), time.Second).Seconds(), rate*paceBurst.Seconds())
 	p.at = now

@@ -21,6 +21,7 @@ type logged struct {
 	pidOff uint16
 	tl0Off uint8
 	marker bool
+	again  uint32 // ms of the origin of the stream, of the last repair; 0: never
 }
 
 // video is the picture of a viewer that has something to choose: one of several

@@ -191,7 +191,16 @@ func (v *viewer) repairLocked(b *rtc.Batch, seq uint16) {
 	if v.video.crowded() && int16(seq-v.video.fresh) < 0 {
 		return // the keyframe since makes it needless, and the network is full
 	}
-	if v.video.again(b, e, time.Now(), false) {
+	// A repair that is still on its way is asked for again by viewers that are
+	// far away, or in a hurry.
+	now := time.Now()
+	ms := uint32(v.st.Since(now).Milliseconds())
+	if e.again != 0 && ms-e.again < uint32(max(v.rtt, repairAgain).Milliseconds()) {
+		return
+	}
+	if v.video.again(b, e, now, false) {
+		e.again = ms
+		v.video.pacer.tokens -= float64(len(e.u.Packet.Payload))
 		v.resends--
 		v.repairs -= len(e.u.Packet.Payload)
 		v.resent.Add(1)
@@ -236,6 +245,9 @@ func (v *viewer) source() *stream.Stream {
 	}
 	return v.st
 }
+
+// repairAgain is the least time between two repairs of one packet.
+const repairAgain = 15 * time.Millisecond
 
 // repairShare is how much of a narrow network repairs may take.
 const repairShare = 0.3
