@@ -66,6 +66,7 @@ type watched struct {
 // layered is a viewer whose video can come in layers.
 type layered interface {
 	Layers() []whep.Layer
+	Stats() whep.Stats
 	Select(c whep.LayerChoice) error
 }
 

@@ -92,6 +92,7 @@ func (s *Server) apiRoutes(e *gin.Engine) {
 	g.POST("/rooms/:room/class", limit, s.handle(s.startClass))
 	g.DELETE("/rooms/:room/class", limit, s.handle(s.endClass))
 	g.GET("/rooms/:room/events", s.handle(s.roomEvents))
+	g.GET("/rooms/:room/viewers", s.handle(s.listViewers))
 	g.GET("/rooms/:room/files", s.handle(s.listFiles))
 	g.GET("/rooms/:room/files/:id", s.handle(s.getFile))
 	g.HEAD("/rooms/:room/files/:id", s.handle(s.getFile))
