@@ -36,6 +36,7 @@ type castLayer struct {
 	key       bool      // the next picture is one
 	keyAt     time.Time // when an asked one is due
 	keyframes int
+	last      *rtp.Packet
 }
 
 const frameTime = time.Second / 30
@@ -94,7 +95,9 @@ func (c *caster) play(d time.Duration) []*stream.Unit {
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		c.answer()
 		for i := range c.layers {
-			if !c.layers[i].off {
+			if c.layers[i].off {
+				c.probe(i)
+			} else {
 				c.picture(i)
 			}
 		}
@@ -145,6 +148,22 @@ func (c *caster) picture(i int) {
 	l.key = false
 }
 
+// probe sends what browsers do on layers that have stopped, to learn of the
+// bandwidth: a packet without media, and the last one again.
+func (c *caster) probe(i int) {
+	l := &c.layers[i]
+	l.seq++
+	for _, pkt := range []*rtp.Packet{
+		{Header: rtp.Header{SSRC: l.ssrc, SequenceNumber: l.seq, Timestamp: l.ts}},
+		l.last,
+	} {
+		if pkt != nil {
+			again := *pkt
+			c.p.PushRTP(c.format, i, &again, time.Now())
+		}
+	}
+}
+
 // packet sends packet n of a picture.
 func (c *caster) packet(i, n int, key bool) {
 	l := &c.layers[i]
@@ -163,10 +182,13 @@ func (c *caster) packet(i, n int, key bool) {
 	if n == 0 {
 		head[0] = 0x90
 	}
-	c.p.PushRTP(c.format, i, &rtp.Packet{
+	pkt := &rtp.Packet{
 		Header:  rtp.Header{SSRC: l.ssrc, SequenceNumber: l.seq, Timestamp: l.ts, Marker: n == 1},
 		Payload: append(head, body...),
-	}, time.Now())
+	}
+	again := *pkt
+	l.last = &again
+	c.p.PushRTP(c.format, i, pkt, time.Now())
 }
 
 // report sends the sender reports of all layers: all say the same wall clock.

@@ -289,7 +289,11 @@ func FuzzPublisher(f *testing.F) {
 	f.Add([]byte{2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 200, 2, 1, 2, 1, 0, 0, 9, 9, 9, 9, 0, 1, 1})
 	f.Fuzz(func(t *testing.T, in []byte) {
 		s := stream.New(stream.Config{})
-		p := ingest.NewPublisher(ingest.Config{NACK: [2]bool{true, true}})
+		var layers []string
+		if len(in)%2 == 1 {
+			layers = []string{"q", "h"}
+		}
+		p := ingest.NewPublisher(ingest.Config{NACK: [2]bool{true, true}, Layers: layers})
 		pub, err := s.Publish(p.Source())
 		if err != nil {
 			t.Fatal(err)
