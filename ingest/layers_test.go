@@ -340,4 +340,3 @@ func TestLayers_PTSAgree(t *testing.T) {
 		}
 	})
 }
-
