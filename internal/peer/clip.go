@@ -44,7 +44,7 @@ func MakeSmallClip(dir, mime string, kbits, height int) (*Clip, error) {
 		video = filepath.Join(dir, "clip.h264")
 		encode = []string{"-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-profile:v", "baseline"}
 	}
-	args := append([]string{"-v", "error", "-y", "-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=%dx%d:rate=30", height*16/9, height), "-t", "4"}, encode...)
+	args := append([]string{"-v", "error", "-y", "-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=%dx%d:rate=30", height*16/9&^1, height), "-t", "4"}, encode...)
 	args = append(args, "-b:v", rate, "-maxrate", rate, "-bufsize", rate, "-g", "30", video)
 	if err := ffmpeg(args...); err != nil {
 		return nil, err
