@@ -2,7 +2,6 @@ package config
 
 import (
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 )
@@ -18,7 +17,6 @@ type WebRTC struct {
 	ExcludeInterfaces []string       `koanf:"exclude_interfaces"`
 	Networks          []netip.Prefix `koanf:"networks"`
 	ExcludeNetworks   []netip.Prefix `koanf:"exclude_networks"`
-	Sending           string         `koanf:"sending"`
 	ConnectTimeout    time.Duration  `koanf:"connect_timeout"`
 	ConsentTimeout    time.Duration  `koanf:"consent_timeout"`
 }
@@ -29,9 +27,6 @@ func (w WebRTC) validate(bad func(key, format string, args ...any)) {
 		if a.IsUnspecified() || a.IsMulticast() {
 			bad("webrtc.advertise_ips", "%s is not the address of a host", a)
 		}
-	}
-	if !slices.Contains([]string{"auto", "batch", "single"}, w.Sending) {
-		bad("webrtc.sending", "%q is none of auto, batch, single", w.Sending)
 	}
 	for _, h := range w.Hosts {
 		if h == "" || strings.ContainsAny(h, "/: \t") && !isAddr(h) {

@@ -119,14 +119,8 @@ func (g *gateway) rtcConfig() rtc.Config {
 		Addr: w.Addr, AdvertiseIPs: w.AdvertiseIPs, Hosts: w.Hosts, ICELite: w.ICELite, DisableTCP: !w.TCP,
 		Interfaces: w.Interfaces, ExcludeInterfaces: w.ExcludeInterfaces,
 		Networks: w.Networks, ExcludeNetworks: w.ExcludeNetworks,
-		Sending:        sendings()[w.Sending],
 		ConnectTimeout: w.ConnectTimeout, ConsentTimeout: w.ConsentTimeout, Log: g.log,
 	}
-}
-
-// sendings are the ways of sending by their names in the configuration.
-func sendings() map[string]rtc.Sending {
-	return map[string]rtc.Sending{"auto": rtc.SendAuto, "batch": rtc.SendBatch, "single": rtc.SendSingle}
 }
 
 func (g *gateway) storageConfig() storage.Config {

@@ -29,12 +29,11 @@ type Batch struct {
 	messages [batchMessages]message
 	n        int
 	tcp      []*tcpPeer // that something was queued for
-	segments bool       // several packets may go in one message
 }
 
 // NewBatch returns an empty batch. It holds some 300 KiB.
 func (e *Endpoint) NewBatch() *Batch {
-	return &Batch{e: e, out: newBatchWriter(e), arena: make([]byte, batchArenaBytes), segments: e.cfg.Sending == SendAuto}
+	return &Batch{e: e, out: newBatchWriter(e), arena: make([]byte, batchArenaBytes)}
 }
 
 // Write seals one packet for s. prefix (two bytes for RTX, or nil) and payload
@@ -82,7 +81,7 @@ func (b *Batch) drop(s *Session) {
 func (b *Batch) add(to *path, n int) {
 	start := b.used
 	b.used += n
-	if b.n > 0 && b.segments && !to.single.Load() {
+	if b.n > 0 && !to.single.Load() {
 		m := &b.messages[b.n-1]
 		if m.to == to && !m.full && n <= m.segment && m.segments < maxSegments && m.size+n <= maxMessageBytes {
 			m.size += n

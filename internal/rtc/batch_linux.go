@@ -8,9 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// batched says whether the system takes several messages in one call.
-const batched = true
-
 // batchWriter sends messages with sendmmsg, those of several packets with
 // generic segmentation offload: the kernel cuts them (UDP_SEGMENT, udp(7)).
 type batchWriter struct {
@@ -53,10 +50,6 @@ func setSegment(control []byte, size int) {
 
 // write sends all of queue.
 func (w *batchWriter) write(arena []byte, queue []message) {
-	if w.e.cfg.Sending == SendSingle {
-		w.e.writeSingle(arena, queue)
-		return
-	}
 	for i := range queue {
 		m, out := &queue[i], &w.messages[i]
 		out.Buffers[0] = arena[m.start : m.start+m.size]

@@ -72,7 +72,6 @@ func Listen(cfg Config) (*Endpoint, error) {
 	e.names = newNames(cfg.Hosts, e.log) // ended by Close
 	e.hosts = newHosts(conn.LocalAddr(), cfg, e.names)
 	e.udp = newSocket(e, conn)
-	e.sayHow()
 	quiet := logFactory{e.log}
 	// Reads the socket on its own goroutine, which Close ends.
 	e.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: e.udp, Logger: quiet.NewLogger("udp"), Net: emptyNet()})

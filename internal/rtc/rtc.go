@@ -72,8 +72,6 @@ type Config struct {
 	ICELite bool
 	// DisableTCP switches ICE-TCP (RFC 6544) off.
 	DisableTCP bool
-	// Sending is how packets to viewers leave.
-	Sending Sending
 	// ConnectTimeout bounds the time from the answer to the finished DTLS
 	// handshake. Default 15 s.
 	ConnectTimeout time.Duration

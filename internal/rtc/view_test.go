@@ -3,8 +3,6 @@ package rtc_test
 import (
 	"bytes"
 	"encoding/binary"
-	"log/slog"
-	"strings"
 	"testing"
 	"time"
 
@@ -84,17 +82,11 @@ func payloadOf(i, size int) []byte {
 func viewSomething(t *testing.T, o peerOptions) (*rtc.Endpoint, *viewer) {
 	t.Helper()
 	e := listen(t, nil)
-	return e, viewSomethingOf(t, e, o)
-}
-
-func viewSomethingOf(t *testing.T, e *rtc.Endpoint, o peerOptions) *viewer {
-	t.Helper()
 	v := newViewer(t, e, o)
 	video, audio := codecOf(t, v.s, "video/VP8"), codecOf(t, v.s, "audio/opus")
 	b := e.NewBatch()
-	// 2000 packets in bursts that the peer's socket holds, also packet by packet,
-	// cross the turn of the sequence number.
-	const bursts, perBurst = 50, 40
+	// 2000 packets in 20 bursts cross the turn of the sequence number.
+	const bursts, perBurst = 20, 100
 	n := 0
 	for burst := range bursts {
 		for i := range perBurst {
@@ -124,37 +116,20 @@ func viewSomethingOf(t *testing.T, e *rtc.Endpoint, o peerOptions) *viewer {
 			t.Fatalf("got audio packet %d, want %d", got, i)
 		}
 	}
-	return v
-}
-
-// What is for finding faults loses nothing either, and joins no packets.
-func TestView_WithoutSegmentsAndWithoutBatches(t *testing.T) {
-	for name, how := range map[string]rtc.Sending{"batch": rtc.SendBatch, "single": rtc.SendSingle} {
-		t.Run(name, func(t *testing.T) {
-			var said bytes.Buffer
-			e := listen(t, func(c *rtc.Config) { c.Sending, c.Log = how, slog.New(slog.NewTextHandler(&said, nil)) })
-			if n := strings.Count(said.String(), "switched off"); n != 1 {
-				t.Errorf("said %d times: %s", n, said.String())
-			}
-			viewSomethingOf(t, e, peerOptions{})
-			if st := e.Stats(); st.PacketsSent != 2050 || st.MessagesSent != 2050 || st.PacketsDropped != 0 {
-				t.Errorf("got %+v, want 2050 packets in as many messages", st)
-			}
-		})
-	}
+	return e, v
 }
 
 func TestView_Segments(t *testing.T) {
 	e, v := viewSomething(t, peerOptions{})
 	st := e.Stats()
-	if st.PacketsSent != 2050 || st.PacketsDropped != 0 {
-		t.Errorf("got %+v, want 2050 packets and none dropped", st)
+	if st.PacketsSent != 2020 || st.PacketsDropped != 0 {
+		t.Errorf("got %+v, want 2020 packets and none dropped", st)
 	}
 	// Ten packets in a frame go as one message; where the kernel cannot, as ten.
 	if st.MessagesSent > 400 {
 		t.Errorf("got %d messages for %d packets: no segmentation", st.MessagesSent, st.PacketsSent)
 	}
-	if got := v.s.Stats(); got.PacketsSent != 2050 || got.TCP || !got.Remote.IsValid() {
+	if got := v.s.Stats(); got.PacketsSent != 2020 || got.TCP || !got.Remote.IsValid() {
 		t.Errorf("got session stats %+v", got)
 	}
 }
