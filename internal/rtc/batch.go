@@ -66,8 +66,8 @@ func (w plainWriter) write(arena []byte, queue []message) {
 // stand for the same packet: SRTP needs both.
 func (b *Batch) Write(s *Session, h Header, prefix, payload []byte) {
 	need := rtpHeaderBytes + len(prefix) + len(payload) + maxTagBytes
-	if h.Transport {
-		need += transportBytes
+	if h.Transport || h.Descriptor != nil {
+		need += maxExtensionHead + len(h.Descriptor)
 	}
 	p, out := s.path.Load(), s.out.Load()
 	if p == nil || out == nil || need > maxRTPBytes {

@@ -14,13 +14,14 @@ const (
 )
 
 // extensionIDs are those of the extensions that we read, 0 if not negotiated.
-type extensionIDs struct{ transport, mid, rid, repaired uint8 }
+type extensionIDs struct{ transport, mid, rid, repaired, descriptor uint8 }
 
 // extensions is what a packet tells in its header extensions.
 type extensions struct {
 	transport         uint16 // transport-wide sequence number
 	counted           bool   // transport is there
 	mid, rid, repairs []byte // nil if not there; repairs is the rid of what a repair repeats
+	descriptor        []byte // of dependencies; nil if not there
 }
 
 // set takes one element.
@@ -35,6 +36,8 @@ func (x *extensions) set(ids extensionIDs, id uint8, value []byte) {
 		x.rid = value
 	case id == ids.repaired:
 		x.repairs = value
+	case id == ids.descriptor:
+		x.descriptor = value
 	}
 }
 
@@ -114,22 +117,84 @@ func readBody(b []byte) (body, bool) {
 
 const (
 	extensionHeadBytes = 4 // profile and length
-	// transportBytes is the size of a block that holds a transport-wide sequence
-	// number alone: it comes to one word in both forms.
-	transportBytes = extensionHeadBytes + 4
+	wordBytes          = 4
+
+	// maxExtensionHead is what a block takes at most besides a descriptor.
+	maxExtensionHead = extensionHeadBytes + 2 + transportSize + 2 + wordBytes - 1
+
+	transportSize    = 2  // bytes of the number
+	maxOneByteLength = 16 // bytes of an element
+	maxTwoByteLength = 255
 )
 
-// putTransport writes such a block. Ids that the one-byte form lacks need the
-// other one; the peer takes it, for it has offered the id.
-func putTransport(b []byte, id uint8, seq uint16) {
-	binary.BigEndian.PutUint16(b[2:], 1) // words
-	if id <= maxOneByteID {
-		binary.BigEndian.PutUint16(b, oneByteProfile)
-		b[4], b[7] = id<<4|1, 0 // a length of 1 stands for two bytes
-		binary.BigEndian.PutUint16(b[5:], seq)
-		return
+// size returns the bytes of the block that a packet with h bears, 0 for none.
+func (ids extensionIDs) size(h *Header) int {
+	counted, described := ids.counts(h), ids.describes(h)
+	if !counted && !described {
+		return 0
 	}
-	binary.BigEndian.PutUint16(b, twoByteProfile)
-	b[4], b[5] = id, 2
-	binary.BigEndian.PutUint16(b[6:], seq)
+	n, head := extensionHeadBytes, 1
+	if ids.needsTwoBytes(h) {
+		head = 2
+	}
+	if counted {
+		n += head + transportSize
+	}
+	if described {
+		n += head + len(h.Descriptor)
+	}
+	return (n + wordBytes - 1) / wordBytes * wordBytes
 }
+
+func (ids extensionIDs) counts(h *Header) bool { return h.Transport && ids.transport != 0 }
+
+func (ids extensionIDs) describes(h *Header) bool {
+	return ids.descriptor != 0 && len(h.Descriptor) >= minDescriptor && len(h.Descriptor) <= maxTwoByteLength
+}
+
+// needsTwoBytes: for ids and lengths that the one-byte form lacks. That the peer
+// takes both was negotiated, or all of its ids are such.
+func (ids extensionIDs) needsTwoBytes(h *Header) bool {
+	return ids.counts(h) && ids.transport > maxOneByteID ||
+		ids.describes(h) && (ids.descriptor > maxOneByteID || len(h.Descriptor) > maxOneByteLength)
+}
+
+// put writes the block; b has its size.
+func (ids extensionIDs) put(b []byte, h *Header) {
+	twoBytes := ids.needsTwoBytes(h)
+	profile := uint16(oneByteProfile)
+	if twoBytes {
+		profile = twoByteProfile
+	}
+	binary.BigEndian.PutUint16(b, profile)
+	binary.BigEndian.PutUint16(b[2:], uint16(len(b)/wordBytes-1))
+	b = b[extensionHeadBytes:]
+	if ids.counts(h) {
+		b = putElementHead(b, twoBytes, ids.transport, transportSize)
+		binary.BigEndian.PutUint16(b, h.TransportSeq)
+		b = b[transportSize:]
+	}
+	if ids.describes(h) {
+		b = putElementHead(b, twoBytes, ids.descriptor, len(h.Descriptor))
+		n := copy(b, h.Descriptor)
+		frame := b[frameNumberAt:]
+		binary.BigEndian.PutUint16(frame, binary.BigEndian.Uint16(frame)+h.FrameOffset)
+		b = b[n:]
+	}
+	clear(b) // the rest is padding
+}
+
+// putElementHead writes id and length, and returns the rest of b.
+func putElementHead(b []byte, twoBytes bool, id uint8, n int) []byte {
+	if twoBytes {
+		b[0], b[1] = id, uint8(n)
+		return b[2:]
+	}
+	b[0] = id<<4 | uint8(n-1)
+	return b[1:]
+}
+
+const (
+	frameNumberAt = 1 // of the two bytes, in a dependency descriptor
+	minDescriptor = 3 // bytes; it has no more unless something is new
+)

@@ -2,6 +2,7 @@ package rtc
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 	"testing"
 
@@ -48,17 +49,48 @@ func TestReadExtensions(t *testing.T) {
 	}
 }
 
-func TestPutTransport(t *testing.T) {
-	for id, want := range map[uint8][]byte{
-		3:   {0xBE, 0xDE, 0, 1, 0x31, 0x12, 0x34, 0},
-		14:  {0xBE, 0xDE, 0, 1, 0xe1, 0x12, 0x34, 0},
-		200: {0x10, 0x00, 0, 1, 200, 2, 0x12, 0x34},
+func TestPutExtensions(t *testing.T) {
+	ids := func(transport, descriptor uint8) extensionIDs {
+		return extensionIDs{transport: transport, descriptor: descriptor}
+	}
+	desc, long := []byte{0xc1, 0xff, 0xff}, append([]byte{0xc1, 0, 5}, make([]byte, 14)...)
+	for name, tc := range map[string]struct {
+		ids  extensionIDs
+		h    Header
+		want []byte
+	}{
+		"a number":             {ids(3, 0), Header{Transport: true, TransportSeq: 0x1234}, []byte{0xBE, 0xDE, 0, 1, 0x31, 0x12, 0x34, 0}},
+		"the last small id":    {ids(14, 0), Header{Transport: true, TransportSeq: 0x1234}, []byte{0xBE, 0xDE, 0, 1, 0xe1, 0x12, 0x34, 0}},
+		"a large id":           {ids(200, 0), Header{Transport: true, TransportSeq: 0x1234}, []byte{0x10, 0, 0, 1, 200, 2, 0x12, 0x34}},
+		"none wanted":          {ids(3, 12), Header{TransportSeq: 1}, nil},
+		"none negotiated":      {ids(0, 0), Header{Transport: true, Descriptor: desc}, nil},
+		"a descriptor":         {ids(3, 12), Header{Descriptor: desc, FrameOffset: 3}, []byte{0xBE, 0xDE, 0, 1, 0xc2, 0xc1, 0, 2}},
+		"both":                 {ids(3, 12), Header{Transport: true, TransportSeq: 0x1234, Descriptor: desc}, []byte{0xBE, 0xDE, 0, 2, 0x31, 0x12, 0x34, 0xc2, 0xc1, 0xff, 0xff, 0}},
+		"a long descriptor":    {ids(3, 12), Header{Transport: true, TransportSeq: 0x1234, Descriptor: long}, append([]byte{0x10, 0, 0, 6, 3, 2, 0x12, 0x34, 12, 17, 0xc1, 0, 5}, make([]byte, 15)...)},
+		"a short descriptor":   {ids(3, 12), Header{Descriptor: desc[:2]}, nil},
+		"too long a one":       {ids(3, 12), Header{Descriptor: make([]byte, 256)}, nil},
+		"only one negotiated":  {ids(0, 12), Header{Transport: true, Descriptor: desc}, []byte{0xBE, 0xDE, 0, 1, 0xc2, 0xc1, 0xff, 0xff}},
+		"only the other of it": {ids(3, 0), Header{Transport: true, Descriptor: desc}, []byte{0xBE, 0xDE, 0, 1, 0x31, 0, 0, 0}},
 	} {
-		b := bytes.Repeat([]byte{0xff}, transportBytes) // what was there before
-		putTransport(b, id, 0x1234)
-		if !bytes.Equal(b, want) {
-			t.Errorf("id %d: got % x, want % x", id, b, want)
+		n := tc.ids.size(&tc.h)
+		if n != len(tc.want) || n > maxExtensionHead+len(tc.h.Descriptor) {
+			t.Errorf("%s: got %d bytes, want %d", name, n, len(tc.want))
+			continue
 		}
+		b := bytes.Repeat([]byte{0xff}, n) // what was there before
+		if n > 0 {
+			tc.ids.put(b, &tc.h)
+		}
+		if !bytes.Equal(b, tc.want) {
+			t.Errorf("%s: got % x, want % x", name, b, tc.want)
+		}
+		x := readExtensions(binary.BigEndian.Uint16(append(b, 0, 0)), append(b, 0, 0, 0, 0)[min(4, n):n], tc.ids)
+		if n > 0 && (x.counted != tc.ids.counts(&tc.h) || (x.descriptor != nil) != tc.ids.describes(&tc.h)) {
+			t.Errorf("%s: read back %+v", name, x)
+		}
+	}
+	if desc[1] != 0xff {
+		t.Error("the caller's descriptor was changed")
 	}
 }
 

@@ -66,7 +66,11 @@ func (in *inbound) init(s *Session) {
 		}
 		for i := range sec.codecs {
 			c := &sec.codecs[i].Codec
-			p := payload{codec: c, kind: kindIndex(sec.kind), ext: sec.extensionIDs(), layered: len(sec.layers) > 1}
+			ext := sec.extensionIDs()
+			if c.MimeType != av1 {
+				ext.descriptor = 0 // the payload tells
+			}
+			p := payload{codec: c, kind: kindIndex(sec.kind), ext: ext, layered: len(sec.layers) > 1}
 			in.byPT[c.PayloadType] = p
 			if c.RTXPayloadType != 0 {
 				p.rtx = true
@@ -165,7 +169,7 @@ func (in *inbound) rtpLocked(packet []byte, arrival time.Time) (Inbound, bool) {
 	} else {
 		in.latest[pt.kind].Store(p.SSRC)
 	}
-	return Inbound{Packet: p, Codec: *pt.codec, Layer: layer, Arrival: arrival}, true
+	return Inbound{Packet: p, Codec: *pt.codec, Layer: layer, Arrival: arrival, Descriptor: ext.descriptor}, true
 }
 
 // unwrap turns a repair into the packet it repeats (RFC 4588, section 4) and

@@ -6,6 +6,8 @@ import (
 	"strings"
 )
 
+const av1 = "video/AV1"
+
 // format is one payload type of an m-line.
 type format struct {
 	pt     uint8
@@ -131,7 +133,7 @@ func (f format) codec(kind string, dir Direction) (Codec, int, bool) {
 	case kind == Video && enc == "vp9/90000" && isZero(f.params["profile-id"]):
 		c.MimeType = "video/VP9"
 	case kind == Video && enc == "av1/90000" && isZero(f.params["profile"]):
-		c.MimeType = "video/AV1"
+		c.MimeType = av1
 	case kind == Video && enc == "h264/90000":
 		c.MimeType, rank = "video/H264", h264Rank(f.params, dir)
 	default:

@@ -9,10 +9,14 @@ import (
 // The header extensions that we use.
 const (
 	// twccURI is draft-holmer-rmcat-transport-wide-cc-extensions-01.
-	twccURI     = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
-	midURI      = "urn:ietf:params:rtp-hdrext:sdes:mid"                    // RFC 9143, section 15
-	ridURI      = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"          // RFC 8852
-	repairedURI = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id" // RFC 8852
+	twccURI = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+	midURI  = "urn:ietf:params:rtp-hdrext:sdes:mid"           // RFC 9143, section 15
+	ridURI  = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id" // RFC 8852
+	// descriptorURI tells how frames depend on each other (AV1 RTP specification,
+	// appendix A). Of several spatial layers in one stream of AV1 Chrome decodes
+	// nothing without it.
+	descriptorURI = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+	repairedURI   = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id" // RFC 8852
 )
 
 // Not answered on purpose is urn:3gpp:video-orientation: a browser that may not
@@ -91,6 +95,9 @@ func (s *section) usesExtension(uri string) bool {
 		return s.usesTWCC()
 	case midURI, ridURI, repairedURI:
 		return s.namesLayers()
+	case descriptorURI:
+		// Its length asks for the two-byte form now and then.
+		return s.mixed && slices.ContainsFunc(s.codecs, func(c offeredCodec) bool { return c.MimeType == av1 })
 	}
 	return false
 }
@@ -103,7 +110,7 @@ func (s *section) extensionIDs() extensionIDs {
 		}
 		return 0
 	}
-	return extensionIDs{transport: id(twccURI), mid: id(midURI), rid: id(ridURI), repaired: id(repairedURI)}
+	return extensionIDs{transport: id(twccURI), mid: id(midURI), rid: id(ridURI), repaired: id(repairedURI), descriptor: id(descriptorURI)}
 }
 
 func (s *section) writeExtensions(w *sdpWriter, dir Direction) {
@@ -112,8 +119,9 @@ func (s *section) writeExtensions(w *sdpWriter, dir Direction) {
 			w.line("a=extmap:%d%s %s", e.id, e.way, e.uri)
 		}
 	}
-	// We read both forms, and send one of them only (RFC 8285, section 6).
-	if dir == Publish && s.mixed {
+	// We read both forms (RFC 8285, section 6), and send both to viewers who take
+	// descriptors; to others always the same.
+	if s.mixed && (dir == Publish || s.extensionIDs().descriptor != 0) {
 		w.line("a=extmap-allow-mixed")
 	}
 }

@@ -141,8 +141,8 @@ type Codec struct {
 }
 
 // Header is what a viewer's packet differs in. The rest of the RTP header is
-// always the same: version 2, no padding, no contributors, and no extension but
-// the one below.
+// always the same: version 2, no padding, no contributors, and no extensions but
+// those below.
 type Header struct {
 	PayloadType    uint8
 	SequenceNumber uint16
@@ -155,6 +155,11 @@ type Header struct {
 	// more than the packet before.
 	Transport    bool
 	TransportSeq uint16
+	// Descriptor is the dependency descriptor of the packet, if the viewer takes
+	// such (Session.TakesDescriptor); nil for none. FrameOffset is added to the
+	// number of the frame in it: where a source begins another, numbers must go on.
+	Descriptor  []byte
+	FrameOffset uint16
 }
 
 // Inbound is a packet from a publisher.
@@ -163,6 +168,9 @@ type Inbound struct {
 	Codec   Codec
 	Layer   int // of video: index into Offer.Layers; 0 without simulcast
 	Arrival time.Time
+	// Descriptor is the dependency descriptor of AV1, as it came; nil if it came
+	// without. Viewers need it as soon as there are several spatial layers.
+	Descriptor []byte // the callee's
 }
 
 // EndpointStats are counters since Listen.

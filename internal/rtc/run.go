@@ -166,7 +166,7 @@ func (s *Session) outgoing() []outStream {
 	var out []outStream
 	for _, ids := range []map[string]uint32{s.ssrc, s.rtx} {
 		for kind, id := range ids {
-			out = append(out, outStream{ssrc: id, transport: s.offer.section(kind).extensionIDs().transport})
+			out = append(out, outStream{ssrc: id, ext: s.offer.section(kind).extensionIDs()})
 		}
 	}
 	return out

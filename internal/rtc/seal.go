@@ -38,13 +38,13 @@ type outbound struct {
 }
 
 // outStream is what packets of one SSRC need: its roll-over state (RFC 3711,
-// section 3.3.1) and the header extension of its m-line.
+// section 3.3.1) and the header extensions of its m-line.
 type outStream struct {
-	ssrc      uint32
-	transport uint8 // id of the transport-wide sequence number, 0: not negotiated
-	roc       uint32
-	highest   uint16
-	started   bool
+	ssrc    uint32
+	ext     extensionIDs
+	roc     uint32
+	highest uint16
+	started bool
 }
 
 // newContexts derives the keys of both ways from a finished handshake. We are
@@ -101,8 +101,8 @@ func (o *outbound) seal(dst []byte, h Header, prefix, payload []byte) ([]byte, e
 	}
 	const extensionBit = 0x10
 	head := rtpHeaderBytes
-	if h.Transport && st.transport != 0 {
-		head += transportBytes
+	if h.Transport || h.Descriptor != nil {
+		head += st.ext.size(&h)
 	}
 	d := dst[:head+len(prefix)+len(payload)]
 	d[0], d[1] = 0x80, h.PayloadType&0x7f
@@ -114,7 +114,7 @@ func (o *outbound) seal(dst []byte, h Header, prefix, payload []byte) ([]byte, e
 	binary.BigEndian.PutUint32(d[8:], h.SSRC)
 	if head > rtpHeaderBytes {
 		d[0] |= extensionBit
-		putTransport(d[rtpHeaderBytes:head], st.transport, h.TransportSeq)
+		st.ext.put(d[rtpHeaderBytes:head], &h)
 	}
 	copy(d[head:], prefix)
 	copy(d[head+len(prefix):], payload)

@@ -96,7 +96,7 @@ func fakeViewer(b testing.TB, e *Endpoint, profile int) *Session {
 	}
 	b.Cleanup(func() { _ = sink.Close() })
 	p := profiles[profile]
-	out, err := newOutbound(p.profile, sequence(p.key), sequence(p.salt), []outStream{{ssrc: 1, transport: 3}, {ssrc: 2, transport: 3}})
+	out, err := newOutbound(p.profile, sequence(p.key), sequence(p.salt), []outStream{{ssrc: 1, ext: extensionIDs{transport: 3}}, {ssrc: 2, ext: extensionIDs{transport: 3}}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func TestBatch_FallsBackToSinglePackets(t *testing.T) {
 func BenchmarkSeal(b *testing.B) {
 	for _, p := range profiles {
 		b.Run(p.profile.String(), func(b *testing.B) {
-			out, err := newOutbound(p.profile, sequence(p.key), sequence(p.salt), []outStream{{ssrc: 1, transport: 3}})
+			out, err := newOutbound(p.profile, sequence(p.key), sequence(p.salt), []outStream{{ssrc: 1, ext: extensionIDs{transport: 3}}})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -229,7 +229,7 @@ func BenchmarkBatch(b *testing.B) {
 func TestSeal_TransportSequence(t *testing.T) {
 	for _, p := range profiles {
 		for _, id := range []uint8{3, 200} {
-			out, err := newOutbound(p.profile, sequence(p.key), sequence(p.salt), []outStream{{ssrc: 10, transport: id}, {ssrc: 20}})
+			out, err := newOutbound(p.profile, sequence(p.key), sequence(p.salt), []outStream{{ssrc: 10, ext: extensionIDs{transport: id}}, {ssrc: 20}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -276,7 +276,7 @@ func TestSeal_TransportSequence(t *testing.T) {
 // A packet without the extension is what it was before there was one.
 func TestSeal_WithoutExtensionIsPlain(t *testing.T) {
 	seal := func(id uint8) []byte {
-		out, err := newOutbound(profiles[0].profile, sequence(16), sequence(12), []outStream{{ssrc: 1, transport: id}})
+		out, err := newOutbound(profiles[0].profile, sequence(16), sequence(12), []outStream{{ssrc: 1, ext: extensionIDs{transport: id}}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -271,6 +271,13 @@ func (s *Session) TransportCC() bool {
 // is added, and they must not take a number.
 func (s *Session) CountsTransport(kind string) bool { return s.offer.transportCC(kind) }
 
+// TakesDescriptor says whether a viewer takes dependency descriptors
+// (Header.Descriptor) with its video.
+func (s *Session) TakesDescriptor() bool {
+	sec := s.offer.section(Video)
+	return s.offer.dir == View && sec != nil && sec.extensionIDs().descriptor != 0
+}
+
 // WriteRTCP sends reports or feedback. It does not block. It returns
 // ErrNotConnected before the handshake and after the end.
 func (s *Session) WriteRTCP(pkts []rtcp.Packet) error {
