@@ -161,7 +161,7 @@ func extValue(s string) string {
 // it what the head of an upload on the file channel does. Sent again after it
 // was cut short, it goes on where it stood.
 func (s *Server) putFile(c *gin.Context) error {
-	name, cl, err := s.enterRoom(c, mayWatch)
+	name, cl, err := s.enterRoom(c, mayShare)
 	if err != nil {
 		return err
 	}
@@ -213,6 +213,12 @@ func member(c *gin.Context, cl access.Claims) (room.Identity, error) {
 		return room.Identity{}, fail(http.StatusBadRequest, "bad_key", keyHeader+" has 16 to 128 bytes.")
 	}
 	return identity(cl).Page(secret), nil
+}
+
+// mayShare lets nobody share a file who is nobody: in an open room, whoever
+// comes in by its door has a token.
+func mayShare(room string) right {
+	return func(cl access.Claims) bool { return cl.MayWatch(room) && !cl.Anonymous }
 }
 
 // receiveFile moves the body into an upload that may hold its beginning.

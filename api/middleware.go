@@ -112,7 +112,7 @@ const (
 	exposedHeaders = "Location, Link, ETag, Accept-Patch, Accept-Post, Accept-Ranges, Allow, Content-Disposition, " +
 		"Content-Range, Preference-Applied, Retry-After, WWW-Authenticate, X-Request-Id"
 	allowedMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
-	allowedHeaders = "Authorization, Content-Type, If-Match, If-None-Match, Last-Event-ID, Link, Prefer, Range"
+	allowedHeaders = "Authorization, Content-Type, If-Match, If-None-Match, Last-Event-ID, Lectern-Key, Link, Prefer, Range"
 	corsMaxAge     = "7200" // seconds; browsers cut it to what they like
 )
 

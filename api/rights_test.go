@@ -30,6 +30,7 @@ func rightsOf() map[string]string {
 		"moderate": "+ + + 403 403 403 403 | 401 401 401 401 | 401 401 401 | + 403",
 		"publish":  "+ + + 403 403 + 403 | 401 401 401 401 | 401 401 401 | + 403",
 		"watch":    "+ + + + 403 403 403 | 401 + 401 401 | 401 401 401 | + 403",
+		"share":    "+ + + + 403 403 403 | 401 401 401 401 | 401 401 401 | + 403",
 		// Without a room in the address an open one gives no right, and who is
 		// of another room asks for that.
 		"anywhere": "+ + + + 403 403 + | 401 401 401 401 | 401 401 401 | + 403",
@@ -79,7 +80,7 @@ func routeTable() map[string]routeRights {
 		"GET /api/rooms/:room/events":             {"watch", 200, "/api/rooms/{room}/events", nil, ""},
 		"GET /api/rooms/:room/files":              {"watch", 200, "/api/rooms/{room}/files", nil, ""},
 		"GET /api/rooms/:room/files/:id":          {"watch", 200, "/api/rooms/{room}/files/{file}", nil, ""},
-		"PUT /api/rooms/:room/files/:id":          {"watch", 201, "/api/rooms/{room}/files/up?name=notes.txt&sha256=" + digest, []byte("notes"), "text/plain"},
+		"PUT /api/rooms/:room/files/:id":          {"share", 201, "/api/rooms/{room}/files/up?name=notes.txt&sha256=" + digest, []byte("notes"), "text/plain"},
 		"DELETE /api/rooms/:room/files/:id":       {"moderate", 404, "/api/rooms/{room}/files/none", nil, ""},
 		"GET /api/rooms/:room/door":               {"public", 200, "/api/rooms/{room}/door", nil, ""},
 		"POST /api/rooms/:room/enter":             {"door", 201, "/api/rooms/{room}/enter", o{"name": "Wei", "passcode": "wrong"}, ""},

@@ -19,6 +19,8 @@ type WebRTC struct {
 	ExcludeNetworks   []netip.Prefix `koanf:"exclude_networks"`
 	ConnectTimeout    time.Duration  `koanf:"connect_timeout"`
 	ConsentTimeout    time.Duration  `koanf:"consent_timeout"`
+	GSO               bool           `koanf:"gso"`
+	Batching          bool           `koanf:"batching"`
 }
 
 // validate reports what is wrong with the names; koanf has read the addresses.

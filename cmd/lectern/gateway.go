@@ -119,7 +119,7 @@ func (g *gateway) rtcConfig() rtc.Config {
 		Addr: w.Addr, AdvertiseIPs: w.AdvertiseIPs, Hosts: w.Hosts, ICELite: w.ICELite, DisableTCP: !w.TCP,
 		Interfaces: w.Interfaces, ExcludeInterfaces: w.ExcludeInterfaces,
 		Networks: w.Networks, ExcludeNetworks: w.ExcludeNetworks,
-		ConnectTimeout: w.ConnectTimeout, ConsentTimeout: w.ConsentTimeout, Log: g.log,
+		ConnectTimeout: w.ConnectTimeout, ConsentTimeout: w.ConsentTimeout, NoGSO: !w.GSO, NoBatch: !w.Batching, Log: g.log,
 	}
 }
 

@@ -137,7 +137,8 @@ func TestServer_RefusesWrongDigests(t *testing.T) {
 		{"of another method", func(c *client, n string) string { return c.digest("SETUP", "MD5", digestPassword, n) }, false},
 		{"nonce of another connection", func(c *client, _ string) string { return c.digest("DESCRIBE", "MD5", digestPassword, strange) }, true},
 		{"of another room", func(c *client, n string) string {
-			return strings.Replace(c.digest("DESCRIBE", "MD5", digestPassword, n), "/algebra", "/physics", 1)
+			elsewhere := &client{url: strings.Replace(c.url, "/algebra", "/physics", 1)}
+			return elsewhere.digest("DESCRIBE", "MD5", digestPassword, n)
 		}, false},
 		{"unknown user", func(c *client, n string) string {
 			return strings.Replace(c.digest("DESCRIBE", "MD5", digestPassword, n), digestUser, "nobody", 1)

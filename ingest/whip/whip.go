@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/pion/rtcp"
-	"github.com/pion/rtp"
 
 	"github.com/lectern/lectern/ingest"
 	"github.com/lectern/lectern/internal/rtc"
@@ -125,9 +124,9 @@ func (s *Session) watch(began time.Time) {
 		"repaired", st.Video.Repaired)
 }
 
-func (s *Session) onRTP(p *rtp.Packet, c rtc.Codec, arrival time.Time) {
-	if f := s.formats[c.PayloadType&0x7f]; f != nil {
-		s.publisher.PushRTP(f, p, arrival)
+func (s *Session) onRTP(p rtc.Inbound) {
+	if f := s.formats[p.Codec.PayloadType&0x7f]; f != nil && p.Layer == 0 {
+		s.publisher.PushRTP(f, p.Packet, p.Arrival)
 	}
 }
 

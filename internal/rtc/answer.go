@@ -118,9 +118,7 @@ func (s *Session) writeMedia(w *sdpWriter, sec *section) {
 	if sec.usesRsize {
 		w.line("a=rtcp-rsize")
 	}
-	if sec.usesTWCC() {
-		w.line("a=extmap:%d %s", sec.twcc, twccURI)
-	}
+	sec.writeExtensions(w, s.offer.dir)
 	for _, c := range sec.codecs {
 		w.line("a=rtpmap:%d %s", c.PayloadType, c.rtpmap)
 		if c.fmtp != "" {
@@ -138,6 +136,8 @@ func (s *Session) writeMedia(w *sdpWriter, sec *section) {
 	}
 	if s.offer.dir == View {
 		s.writeSources(w, sec.kind)
+	} else {
+		sec.writeLayers(w)
 	}
 }
 

@@ -73,18 +73,23 @@ func answer(t testing.TB, e *Endpoint, o *Offer) string {
 func TestAnswer_ToClientsOfTheWorld(t *testing.T) {
 	e := openEndpoint(t)
 	want := map[string]string{ // codecs of video and audio
-		"aiortc":            "video/VP8 video/H264 audio/opus",
-		"bare":              "video/H264",
-		"chrome-max-bundle": "video/VP8 video/H264 video/AV1 video/VP9 audio/opus",
-		"chrome-publish":    "video/VP8 video/H264 video/AV1 video/VP9 audio/opus",
-		"chrome-simulcast":  "video/VP8 video/H264 video/AV1 video/VP9 audio/opus",
-		"chrome-view":       "video/VP8 video/H264 video/AV1 video/VP9 audio/opus",
-		"ffmpeg":            "video/H264 audio/opus",
-		"firefox-publish":   "video/VP8 video/VP9 video/H264 audio/opus",
-		"firefox-view":      "video/VP8 video/VP9 video/H264 audio/opus",
-		"gstreamer":         "video/H264 audio/opus",
-		"libdatachannel":    "video/H264 audio/opus",
-		"probe":             "",
+		"aiortc":                  "video/VP8 video/H264 audio/opus",
+		"bare":                    "video/H264",
+		"chrome-max-bundle":       "video/VP8 video/H264 video/AV1 video/VP9 audio/opus",
+		"chrome-publish":          "video/VP8 video/H264 video/AV1 video/VP9 audio/opus",
+		"chrome-simulcast":        "video/VP8 video/H264 video/AV1 video/VP9 audio/opus",
+		"chrome-simulcast-av1":    "video/AV1 audio/opus",
+		"chrome-simulcast-h264":   "video/H264 audio/opus",
+		"chrome-simulcast-paused": "video/VP8 audio/opus",
+		"firefox-simulcast":       "video/VP8 audio/opus",
+		"obs-simulcast":           "video/H264 audio/opus",
+		"chrome-view":             "video/VP8 video/H264 video/AV1 video/VP9 audio/opus",
+		"ffmpeg":                  "video/H264 audio/opus",
+		"firefox-publish":         "video/VP8 video/VP9 video/H264 audio/opus",
+		"firefox-view":            "video/VP8 video/VP9 video/H264 audio/opus",
+		"gstreamer":               "video/H264 audio/opus",
+		"libdatachannel":          "video/H264 audio/opus",
+		"probe":                   "",
 	}
 	for name, c := range clientOffers(t) {
 		o, err := ParseOffer(c.raw, c.dir)
@@ -181,10 +186,37 @@ func checkAnswerSection(s *section, offered *mediaLines, m *sdp.MediaDescription
 		return "rtcp-mux, rtcp-mux-only or rtcp-rsize"
 	case dir == Publish && (got.has("ssrc") || got.has("msid")), dir == View && len(got.all("msid")) != 1:
 		return "sources are declared where they must not be, or not where they must"
-	case got.has("rid") || got.has("simulcast"):
-		return "simulcast is answered"
+	}
+	if problem := checkAnswerLayers(s, offered, got); problem != "" {
+		return problem
 	}
 	return checkAnswerFormats(offered, m.MediaName.Formats, got)
+}
+
+// checkAnswerLayers wants the answered rids to have been offered, and to be
+// those of the simulcast, and packets to tell theirs.
+func checkAnswerLayers(s *section, offered *mediaLines, got attributes) string {
+	if !s.namesLayers() {
+		if got.has("rid") || got.has("simulcast") {
+			return "simulcast is answered"
+		}
+		return ""
+	}
+	var rids []string
+	for _, v := range got.all("rid") {
+		rid, rest, _ := strings.Cut(v, " ")
+		rids = append(rids, rid)
+		if !strings.HasPrefix(rest, "recv") || !slices.ContainsFunc(offered.attrs.all("rid"), func(o string) bool { return strings.HasPrefix(o, rid+" send") }) {
+			return "rid " + v + " was not offered"
+		}
+	}
+	if v, _ := got.get("simulcast"); strings.ReplaceAll(v, "~", "") != "recv "+strings.Join(rids, ";") {
+		return "simulcast " + v
+	}
+	if !strings.Contains(strings.Join(got.all("extmap"), "\n"), ridURI) {
+		return "the extension of rids is missing"
+	}
+	return ""
 }
 
 func checkAnswerFormats(offered *mediaLines, formats []string, got attributes) string {
@@ -213,7 +245,9 @@ func checkAnswerFormats(offered *mediaLines, formats []string, got attributes) s
 	for _, v := range got.all("extmap") {
 		id, uri, _ := strings.Cut(v, " ")
 		if !slices.ContainsFunc(offered.attrs.all("extmap"), func(o string) bool {
-			return (strings.HasPrefix(o, id+" ") || strings.HasPrefix(o, id+"/")) && strings.Contains(o, uri)
+			was, rest, _ := strings.Cut(o, " ")
+			way := strings.NewReplacer("/recvonly", "/sendonly", "/sendonly", "/recvonly", "/sendrecv", "").Replace(was)
+			return id == way && strings.Contains(rest, uri)
 		}) {
 			return "extmap " + v + " was not offered"
 		}

@@ -23,7 +23,8 @@ type message struct {
 // that one viewer gets of a burst, then the next viewer's, then Flush.
 type Batch struct {
 	e        *Endpoint
-	out      *batchWriter
+	out      messageWriter
+	single   bool // packets do not merge
 	arena    []byte
 	used     int
 	messages [batchMessages]message
@@ -33,7 +34,28 @@ type Batch struct {
 
 // NewBatch returns an empty batch. It holds some 300 KiB.
 func (e *Endpoint) NewBatch() *Batch {
-	return &Batch{e: e, out: newBatchWriter(e), arena: make([]byte, batchArenaBytes)}
+	return &Batch{e: e, out: e.newWriter(), single: e.noGSO, arena: make([]byte, batchArenaBytes)}
+}
+
+// messageWriter sends the messages of a batch, whose bytes are in arena. What
+// the kernel refuses is dropped and counted.
+type messageWriter interface {
+	write(arena []byte, queue []message)
+}
+
+// plainWriter sends packet by packet: what every system can do.
+type plainWriter struct{ e *Endpoint }
+
+func (w plainWriter) write(arena []byte, queue []message) {
+	for _, m := range queue {
+		for start, end := m.start, m.start+m.size; start < end; start += m.segment {
+			if _, err := w.e.udp.conn.WriteToUDPAddrPort(arena[start:min(start+m.segment, end)], m.to.addr); err != nil {
+				w.e.count.dropped.Add(1)
+				continue
+			}
+			w.e.count.messages.Add(1)
+		}
+	}
 }
 
 // Write seals one packet for s. prefix (two bytes for RTX, or nil) and payload
@@ -44,6 +66,9 @@ func (e *Endpoint) NewBatch() *Batch {
 // stand for the same packet: SRTP needs both.
 func (b *Batch) Write(s *Session, h Header, prefix, payload []byte) {
 	need := rtpHeaderBytes + len(prefix) + len(payload) + maxTagBytes
+	if h.Transport || h.Descriptor != nil {
+		need += maxExtensionHead + len(h.Descriptor)
+	}
 	p, out := s.path.Load(), s.out.Load()
 	if p == nil || out == nil || need > maxRTPBytes {
 		b.drop(s)
@@ -81,7 +106,7 @@ func (b *Batch) drop(s *Session) {
 func (b *Batch) add(to *path, n int) {
 	start := b.used
 	b.used += n
-	if b.n > 0 && !to.single.Load() {
+	if b.n > 0 && !b.single && !to.single.Load() {
 		m := &b.messages[b.n-1]
 		if m.to == to && !m.full && n <= m.segment && m.segments < maxSegments && m.size+n <= maxMessageBytes {
 			m.size += n

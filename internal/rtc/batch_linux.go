@@ -3,6 +3,7 @@ package rtc
 import (
 	"encoding/binary"
 	"errors"
+	"net"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
@@ -16,6 +17,39 @@ type batchWriter struct {
 	control  [batchMessages][]byte
 	one      [1]ipv4.Message
 	oneBuf   [1][]byte
+}
+
+// probeSending finds out how packets can go out, and says so if it is not the
+// best way. The kernel may lack segmentation altogether (before Linux 4.18); that
+// a card or a path refuses it shows only later, see retry.
+func (e *Endpoint) probeSending(conn *net.UDPConn) {
+	switch {
+	case e.cfg.NoBatch:
+		e.log.Info("batched sending is switched off, packets go out one by one")
+		return
+	case e.cfg.NoGSO:
+		e.noGSO = true
+		e.log.Info("udp segmentation is switched off, packets go out one by one")
+		return
+	}
+	raw, err := conn.SyscallConn()
+	if err == nil {
+		var refused error
+		err = raw.Control(func(fd uintptr) { _, refused = unix.GetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_SEGMENT) })
+		err = errors.Join(err, refused)
+	}
+	if err != nil {
+		e.noGSO = true
+		e.log.Warn("the kernel lacks udp segmentation, packets go out one by one", "err", err)
+	}
+}
+
+// newWriter returns the writer of a batch.
+func (e *Endpoint) newWriter() messageWriter {
+	if e.cfg.NoBatch {
+		return plainWriter{e}
+	}
+	return newBatchWriter(e)
 }
 
 func newBatchWriter(e *Endpoint) *batchWriter {

@@ -2,20 +2,14 @@
 
 package rtc
 
-// batchWriter sends packet by packet.
-type batchWriter struct{ e *Endpoint }
+import "net"
 
-func newBatchWriter(e *Endpoint) *batchWriter { return &batchWriter{e} }
-
-// write sends all of queue.
-func (w *batchWriter) write(arena []byte, queue []message) {
-	for _, m := range queue {
-		for start, end := m.start, m.start+m.size; start < end; start += m.segment {
-			if _, err := w.e.udp.conn.WriteToUDP(arena[start:min(start+m.segment, end)], m.to.udp); err != nil {
-				w.e.count.dropped.Add(1)
-				continue
-			}
-			w.e.count.messages.Add(1)
-		}
-	}
+// probeSending says that packets go out one by one here: neither sendmmsg nor
+// segmentation can be had from the public interfaces of these systems.
+func (e *Endpoint) probeSending(*net.UDPConn) {
+	e.noGSO = true
+	e.log.Info("no batched sending on this system, packets go out one by one")
 }
+
+// newWriter returns the writer of a batch.
+func (e *Endpoint) newWriter() messageWriter { return plainWriter{e} }

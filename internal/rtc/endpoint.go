@@ -38,6 +38,7 @@ type Endpoint struct {
 	tcp *tcpMux // nil: disabled
 
 	count  counters
+	noGSO  bool        // each packet is a message of its own
 	warned atomic.Bool // of refused segmentation: said once
 
 	mu       sync.Mutex // guards what follows
@@ -72,6 +73,7 @@ func Listen(cfg Config) (*Endpoint, error) {
 	e.names = newNames(cfg.Hosts, e.log) // ended by Close
 	e.hosts = newHosts(conn.LocalAddr(), cfg, e.names)
 	e.udp = newSocket(e, conn)
+	e.probeSending(conn)
 	quiet := logFactory{e.log}
 	// Reads the socket on its own goroutine, which Close ends.
 	e.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: e.udp, Logger: quiet.NewLogger("udp"), Net: emptyNet()})

@@ -26,7 +26,9 @@ type inbound struct {
 
 	mu   sync.Mutex    // guards what follows
 	ctx  *srtp.Context // nil: not connected, or closed
-	wire rtp.Packet    // scratch
+	wire rtp.Header    // scratch
+
+	layers layers
 
 	latest [2]atomic.Uint32 // SSRC of media, by index of kind
 
@@ -36,10 +38,11 @@ type inbound struct {
 
 // payload is what a payload type stands for.
 type payload struct {
-	codec *Codec // nil: not negotiated
-	kind  int    // index of the kind
-	rtx   bool
-	twcc  uint8 // id of the header extension in this m-line, 0: none
+	codec   *Codec // nil: not negotiated
+	kind    int    // index of the kind
+	rtx     bool
+	layered bool         // there are layers to tell apart
+	ext     extensionIDs // of this m-line
 }
 
 func kindIndex(kind string) int {
@@ -55,14 +58,19 @@ func (in *inbound) init(s *Session) {
 		return
 	}
 	for _, sec := range s.offer.sections {
-		ext := 0
 		if sec.usesTWCC() {
-			ext = sec.twcc
 			in.recorder = twcc.NewRecorder(s.ssrc[sec.kind])
+		}
+		if sec.kind == Video {
+			in.layers.init(sec)
 		}
 		for i := range sec.codecs {
 			c := &sec.codecs[i].Codec
-			p := payload{codec: c, kind: kindIndex(sec.kind), twcc: uint8(ext)}
+			ext := sec.extensionIDs()
+			if c.MimeType != av1 {
+				ext.descriptor = 0 // the payload tells
+			}
+			p := payload{codec: c, kind: kindIndex(sec.kind), ext: ext, layered: len(sec.layers) > 1}
 			in.byPT[c.PayloadType] = p
 			if c.RTXPayloadType != 0 {
 				p.rtx = true
@@ -76,6 +84,13 @@ func (in *inbound) init(s *Session) {
 }
 
 func (in *inbound) remoteSSRC(kind string) uint32 { return in.latest[kindIndex(kind)].Load() }
+
+func (in *inbound) layerSSRC(layer int) uint32 {
+	if len(in.layers.rids) == 0 && layer == 0 {
+		return in.remoteSSRC(Video)
+	}
+	return in.layers.ssrc(layer)
+}
 
 // mediaIn takes one SRTP or SRTCP packet from the peer's address. The packet is
 // the caller's again after the return.
@@ -92,14 +107,14 @@ func (s *Session) mediaIn(packet []byte, arrival time.Time) {
 	if s.offer.dir != Publish {
 		return
 	}
-	p, c := s.in.rtpLocked(packet, arrival)
-	if p == nil {
+	p, ok := s.in.rtpLocked(packet, arrival)
+	if !ok {
 		return
 	}
 	s.count.packetsReceived.Add(1)
-	s.count.bytesReceived.Add(uint64(len(p.Payload)))
+	s.count.bytesReceived.Add(uint64(len(p.Packet.Payload)))
 	if s.cfg.OnRTP != nil {
-		s.cfg.OnRTP(p, *c, arrival)
+		s.cfg.OnRTP(p)
 	}
 }
 
@@ -119,76 +134,82 @@ func (in *inbound) rtcpLocked(packet []byte, arrival time.Time) {
 	}
 }
 
-// rtpLocked decrypts a packet and puts a repair into its place. It returns nil
+// rtpLocked decrypts a packet and puts a repair into its place. It returns false
 // for what is of no use.
-func (in *inbound) rtpLocked(packet []byte, arrival time.Time) (*rtp.Packet, *Codec) {
-	// A new buffer for each packet: it goes to readers of all kinds, which keep it.
-	plain, err := in.ctx.DecryptRTP(nil, packet, &in.wire.Header)
-	if err == nil {
-		err = in.wire.Unmarshal(plain)
-	}
-	if err != nil {
-		in.s.count.discarded.Add(1)
-		return nil, nil
-	}
-	pt := in.byPT[in.wire.PayloadType]
-	if pt.codec == nil {
-		in.s.count.discarded.Add(1)
-		return nil, nil
-	}
-	in.record(pt, arrival)
+func (in *inbound) rtpLocked(packet []byte, arrival time.Time) (Inbound, bool) {
 	w := &in.wire
-	p := &rtp.Packet{Payload: w.Payload, Header: rtp.Header{
+	// A new buffer for each packet: it goes to readers of all kinds, which keep it.
+	plain, err := in.ctx.DecryptRTP(nil, packet, w)
+	body, ok := readBody(plain)
+	pt := in.byPT[w.PayloadType&0x7f]
+	if err != nil || !ok || pt.codec == nil {
+		in.s.count.discarded.Add(1)
+		return Inbound{}, false
+	}
+	ext := readExtensions(body.profile, body.block, pt.ext)
+	in.record(&ext, arrival)
+	p := &rtp.Packet{Payload: body.payload, Header: rtp.Header{
 		Version: 2, Marker: w.Marker, PayloadType: w.PayloadType,
 		SequenceNumber: w.SequenceNumber, Timestamp: w.Timestamp, SSRC: w.SSRC,
 	}}
-	w.Payload = nil
+	layer := 0
+	if pt.layered {
+		if layer = in.layers.find(p.SSRC, &ext, pt.rtx, arrival); layer < 0 && !pt.rtx {
+			in.s.count.unassigned.Add(1)
+			return Inbound{}, false
+		}
+	}
 	// Padding without media on the source itself is handed on: it has a sequence
 	// number, and would look lost without it.
-	if pt.rtx && !in.unwrap(p, pt) {
-		return nil, nil
-	}
-	if !pt.rtx {
-		in.latest[pt.kind].Store(p.SSRC)
-	} else {
+	if pt.rtx {
+		if layer, ok = in.unwrap(p, pt, layer); !ok {
+			return Inbound{}, false
+		}
 		in.s.count.repairs.Add(1)
+	} else {
+		in.latest[pt.kind].Store(p.SSRC)
 	}
-	return p, pt.codec
+	return Inbound{Packet: p, Codec: *pt.codec, Layer: layer, Arrival: arrival, Descriptor: ext.descriptor}, true
 }
 
-// unwrap turns a repair into the packet it repeats (RFC 4588, section 4). It
-// returns false for padding, by which Chrome probes the bandwidth, and when it
-// is not known which source is repaired.
-func (in *inbound) unwrap(p *rtp.Packet, pt payload) bool {
+// unwrap turns a repair into the packet it repeats (RFC 4588, section 4) and
+// returns the layer of this. It returns false for padding, by which Chrome
+// probes the bandwidth, and when it is not known which source is repaired.
+func (in *inbound) unwrap(p *rtp.Packet, pt payload, layer int) (int, bool) {
 	const osnBytes = 2
 	if len(p.Payload) <= osnBytes {
-		return false
+		return 0, false
 	}
 	media, ok := in.rtxOf[p.SSRC]
-	if !ok {
+	switch {
+	case pt.layered && layer >= 0:
+		media = in.layers.ssrc(layer)
+	case pt.layered:
+		layer = in.layers.known(media, false)
+	case !ok:
 		media = in.latest[pt.kind].Load()
 	}
-	if media == 0 {
+	switch {
+	case layer < 0, pt.layered && media == 0:
+		in.s.count.unassigned.Add(1)
+		return 0, false
+	case media == 0:
 		in.s.count.discarded.Add(1)
-		return false
+		return 0, false
 	}
 	p.SequenceNumber = binary.BigEndian.Uint16(p.Payload)
 	p.SSRC, p.PayloadType, p.Payload = media, pt.codec.PayloadType, p.Payload[osnBytes:]
-	return true
+	return layer, true
 }
 
 // record notes the arrival for transport-wide feedback.
-func (in *inbound) record(pt payload, arrival time.Time) {
-	if pt.twcc == 0 || in.recorder == nil {
-		return
-	}
-	ext := in.wire.GetExtension(pt.twcc)
-	if len(ext) < 2 {
+func (in *inbound) record(ext *extensions, arrival time.Time) {
+	if !ext.counted || in.recorder == nil {
 		return
 	}
 	in.recMu.Lock()
 	defer in.recMu.Unlock()
-	in.recorder.Record(in.wire.SSRC, binary.BigEndian.Uint16(ext), arrival.Sub(in.started).Microseconds())
+	in.recorder.Record(in.wire.SSRC, ext.transport, arrival.Sub(in.started).Microseconds())
 }
 
 // feedback returns what was recorded since the last call.

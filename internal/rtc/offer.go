@@ -69,13 +69,15 @@ type section struct {
 	mid     string
 	proto   string // repeated in the answer (RFC 3264, section 6)
 	codecs  []offeredCodec
-	twcc    int               // id of the transport-wide sequence number extension, 0: none
+	extmaps []extmap
+	layers  []offeredLayer    // of a publisher's simulcast
 	ssrcs   []uint32          // that the peer declares
 	rtxOf   map[uint32]uint32 // SSRC of repairs -> SSRC of the media (a=ssrc-group:FID)
 	streams []string          // ids of the MediaStreams it belongs to
 
 	usesMux    bool
 	usesRsize  bool
+	mixed      bool // both forms of header extensions may be used
 	bundleOnly bool // there is no port but that of the bundle
 	maxMessage int  // bytes the peer takes on a data channel; 0: any
 }
@@ -128,7 +130,7 @@ func (o *Offer) section(kind string) *section {
 //
 // It is strict where a lenient answer would leave a peer without picture, and
 // takes everything that the texts ask to pass over: unknown attributes, header
-// extensions, simulcast (the answer is without it), codecs and feedback.
+// extensions, simulcast that we cannot tell apart, codecs and feedback.
 func ParseOffer(raw []byte, dir Direction) (*Offer, error) {
 	d, bad := readSDP(raw)
 	if bad != nil {
@@ -167,6 +169,7 @@ func (o *Offer) readSections(d *description) *OfferError {
 		if err := s.readCodecs(m, o.dir); err != nil {
 			return err
 		}
+		s.readExtensions(d, m, o.dir)
 		s.readSSRCs(m)
 		s.readStreams(m)
 		if len(s.codecs) == 0 {

@@ -6,9 +6,7 @@ import (
 	"strings"
 )
 
-// twccURI names the transport-wide sequence number extension
-// (draft-holmer-rmcat-transport-wide-cc-extensions-01).
-const twccURI = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+const av1 = "video/AV1"
 
 // format is one payload type of an m-line.
 type format struct {
@@ -36,7 +34,7 @@ func (s *section) readCodecs(m *mediaLines, dir Direction) *OfferError {
 			continue
 		}
 		best[c.MimeType] = rank
-		oc := offeredCodec{Codec: c, rtpmap: f.rtpmap, fmtp: c.FMTP, feedback: readFeedback(m, f.pt, dir)}
+		oc := offeredCodec{Codec: c, rtpmap: f.rtpmap, fmtp: c.FMTP, feedback: readFeedback(m, f.pt)}
 		if c.MimeType == "video/H264" {
 			oc.fmtp = h264FMTP(f.params)
 		}
@@ -48,9 +46,6 @@ func (s *section) readCodecs(m *mediaLines, dir Direction) *OfferError {
 	}
 	for i := range s.codecs {
 		s.codecs[i].RTXPayloadType = rtxFor(formats, s.codecs[i].Codec)
-	}
-	if dir == Publish {
-		s.twcc = extensionID(m, twccURI)
 	}
 	return nil
 }
@@ -138,7 +133,7 @@ func (f format) codec(kind string, dir Direction) (Codec, int, bool) {
 	case kind == Video && enc == "vp9/90000" && isZero(f.params["profile-id"]):
 		c.MimeType = "video/VP9"
 	case kind == Video && enc == "av1/90000" && isZero(f.params["profile"]):
-		c.MimeType = "video/AV1"
+		c.MimeType = av1
 	case kind == Video && enc == "h264/90000":
 		c.MimeType, rank = "video/H264", h264Rank(f.params, dir)
 	default:
@@ -222,7 +217,7 @@ func rtxFor(formats []format, c Codec) uint8 {
 }
 
 // readFeedback returns the offered kinds of feedback that we use.
-func readFeedback(m *mediaLines, pt uint8, dir Direction) []string {
+func readFeedback(m *mediaLines, pt uint8) []string {
 	var out []string
 	for _, v := range m.attrs.all("rtcp-fb") {
 		target, kind, _ := strings.Cut(v, " ")
@@ -231,37 +226,9 @@ func readFeedback(m *mediaLines, pt uint8, dir Direction) []string {
 			continue
 		}
 		switch kind {
-		case "nack", "nack pli", "ccm fir":
+		case "nack", "nack pli", "ccm fir", "transport-cc":
 			out = append(out, kind)
-		case "transport-cc":
-			// Packets to viewers bear no transport-wide numbers.
-			if dir == Publish {
-				out = append(out, kind)
-			}
 		}
 	}
 	return out
-}
-
-// extensionID returns the id of a header extension (RFC 8285, section 5), 0 if
-// it is not offered.
-func extensionID(m *mediaLines, uri string) int {
-	for _, v := range m.attrs.all("extmap") {
-		f := strings.Fields(v)
-		if len(f) < 2 || f[1] != uri {
-			continue
-		}
-		id, _, _ := strings.Cut(f[0], "/")
-		if n, err := strconv.ParseUint(id, 10, 8); err == nil && n != 0 && n != 15 {
-			return int(n)
-		}
-	}
-	return 0
-}
-
-// usesTWCC says whether the peer wants transport-wide feedback for s.
-func (s *section) usesTWCC() bool {
-	return s.twcc != 0 && slices.ContainsFunc(s.codecs, func(c offeredCodec) bool {
-		return slices.Contains(c.feedback, "transport-cc")
-	})
 }

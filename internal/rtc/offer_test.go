@@ -197,7 +197,7 @@ func TestAnswer(t *testing.T) {
 		"a=ice-lite\r\n", "a=ice-options:ice2\r\n", "a=group:BUNDLE 0 1 2\r\n", "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n",
 		"m=video 9 UDP/TLS/RTP/SAVPF 96 97 99 103 104 45 46\r\n", "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n",
 		"a=rtcp-mux-only\r\n", "a=sctp-port:5000\r\n", "a=max-message-size:262144\r\n", "a=end-of-candidates\r\n",
-		"a=fmtp:97 apt=96\r\n", "a=fmtp:46 apt=45\r\n", "a=rtcp-fb:96 nack\r\n", "a=rtcp-fb:96 nack pli\r\n", "a=rtcp-fb:96 ccm fir\r\n",
+		"a=rtcp-fb:96 transport-cc\r\n", "a=rtcp-fb:111 transport-cc\r\n", "a=extmap:4 http", "a=fmtp:97 apt=96\r\n", "a=fmtp:46 apt=45\r\n", "a=rtcp-fb:96 nack\r\n", "a=rtcp-fb:96 nack pli\r\n", "a=rtcp-fb:96 ccm fir\r\n",
 		" typ host", " udp ", " tcptype passive",
 	}
 	for name, tc := range map[string]struct {
@@ -206,13 +206,13 @@ func TestAnswer(t *testing.T) {
 	}{
 		"publish": {
 			publish,
-			append(both, "a=recvonly\r\n", "a=rtcp-fb:96 transport-cc\r\n", "a=rtcp-fb:111 transport-cc\r\n", "a=extmap:4 ", "stereo=1;sprop-stereo=1"),
+			append(both, "a=recvonly\r\n", "stereo=1;sprop-stereo=1"),
 			[]string{"a=ssrc", "a=msid:", "a=sendonly", "goog-remb", "a=ice-options:trickle", "a=rtcp-rsize", "a=bundle-only", "red/48000"},
 		},
 		"view": {
 			view,
 			append(both, "a=sendonly\r\n", "a=ssrc-group:FID ", "a=msid:lectern audio\r\n", "a=msid:lectern video\r\n"),
-			[]string{"a=recvonly", "transport-cc", "a=extmap", "stereo"},
+			[]string{"a=recvonly", "stereo"},
 		},
 	} {
 		for _, want := range tc.has {

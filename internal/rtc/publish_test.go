@@ -23,13 +23,13 @@ type received struct {
 	packets map[string][]*rtp.Packet // by MIME type
 }
 
-func (r *received) add(p *rtp.Packet, c rtc.Codec, _ time.Time) {
+func (r *received) add(in rtc.Inbound) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.packets == nil {
 		r.packets = map[string][]*rtp.Packet{}
 	}
-	r.packets[c.MimeType] = append(r.packets[c.MimeType], p)
+	r.packets[in.Codec.MimeType] = append(r.packets[in.Codec.MimeType], in.Packet)
 }
 
 func (r *received) of(mime string) []*rtp.Packet {

@@ -15,6 +15,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
+
+	"github.com/pion/rtp"
 )
 
 var (
@@ -78,6 +80,9 @@ type Config struct {
 	// ConsentTimeout is how long a peer may leave checks unanswered before its
 	// session ends (RFC 7675). Default 10 s.
 	ConsentTimeout time.Duration
+	// NoGSO sends each packet in a message of its own, NoBatch each message with
+	// a call of its own, as systems do that lack these: for tests and diagnosis.
+	NoGSO, NoBatch bool
 	// Log gets the few lines that no caller can get as an error. Default: none.
 	Log *slog.Logger
 }
@@ -136,13 +141,36 @@ type Codec struct {
 }
 
 // Header is what a viewer's packet differs in. The rest of the RTP header is
-// always the same: version 2, no padding, no extensions, no contributors.
+// always the same: version 2, no padding, no contributors, and no extensions but
+// those below.
 type Header struct {
 	PayloadType    uint8
 	SequenceNumber uint16
 	Timestamp      uint32
 	SSRC           uint32
 	Marker         bool
+	// Transport adds TransportSeq as a header extension, if the viewer has
+	// offered to take it with media of this kind (Session.TransportCC). Every
+	// packet of the session, repairs too, must have a number of its own, one
+	// more than the packet before.
+	Transport    bool
+	TransportSeq uint16
+	// Descriptor is the dependency descriptor of the packet, if the viewer takes
+	// such (Session.TakesDescriptor); nil for none. FrameOffset is added to the
+	// number of the frame in it: where a source begins another, numbers must go on.
+	Descriptor  []byte
+	FrameOffset uint16
+}
+
+// Inbound is a packet from a publisher.
+type Inbound struct {
+	Packet  *rtp.Packet // the callee's
+	Codec   Codec
+	Layer   int // of video: index into Offer.Layers; 0 without simulcast
+	Arrival time.Time
+	// Descriptor is the dependency descriptor of AV1, as it came; nil if it came
+	// without. Viewers need it as soon as there are several spatial layers.
+	Descriptor []byte // the callee's
 }
 
 // EndpointStats are counters since Listen.
@@ -164,6 +192,7 @@ type SessionStats struct {
 	BytesReceived   uint64 // RTP payload bytes handed to OnRTP
 	Repairs         uint64 // of PacketsReceived: came by RTX
 	Discarded       uint64 // received, but replayed, not authentic, malformed or of an unknown payload type
+	Unassigned      uint64 // received, but of no layer that was negotiated, or not known of which
 	Remote          netip.AddrPort
 	TCP             bool   // media goes over ICE-TCP
 	Profile         string // SRTP protection profile, "" before the handshake

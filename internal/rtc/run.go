@@ -103,7 +103,7 @@ func (s *Session) connect() (*dtls.Conn, error) {
 	if s.offer.dir == Probe {
 		return secure, nil
 	}
-	out, in, err := newContexts(secure, s.outgoingSSRCs())
+	out, in, err := newContexts(secure, s.outgoing())
 	if err != nil {
 		return secure, s.whyNot(ctx, stageDTLS, err)
 	}
@@ -162,13 +162,12 @@ func (s *Session) whyNot(ctx context.Context, stage string, err error) error {
 	return e
 }
 
-func (s *Session) outgoingSSRCs() []uint32 {
-	var out []uint32
-	for _, id := range s.ssrc {
-		out = append(out, id)
-	}
-	for _, id := range s.rtx {
-		out = append(out, id)
+func (s *Session) outgoing() []outStream {
+	var out []outStream
+	for _, ids := range []map[string]uint32{s.ssrc, s.rtx} {
+		for kind, id := range ids {
+			out = append(out, outStream{ssrc: id, ext: s.offer.section(kind).extensionIDs()})
+		}
 	}
 	return out
 }

@@ -37,9 +37,11 @@ type outbound struct {
 	header  rtp.Header // scratch
 }
 
-// outStream is the roll-over state of one SSRC (RFC 3711, section 3.3.1).
+// outStream is what packets of one SSRC need: its roll-over state (RFC 3711,
+// section 3.3.1) and the header extensions of its m-line.
 type outStream struct {
 	ssrc    uint32
+	ext     extensionIDs
 	roc     uint32
 	highest uint16
 	started bool
@@ -47,7 +49,7 @@ type outStream struct {
 
 // newContexts derives the keys of both ways from a finished handshake. We are
 // the DTLS server.
-func newContexts(conn *dtls.Conn, ssrcs []uint32) (*outbound, *srtp.Context, error) {
+func newContexts(conn *dtls.Conn, streams []outStream) (*outbound, *srtp.Context, error) {
 	state, ok := conn.ConnectionState()
 	profile, chosen := conn.SelectedSRTPProtectionProfile()
 	if !ok || !chosen {
@@ -63,18 +65,15 @@ func newContexts(conn *dtls.Conn, ssrcs []uint32) (*outbound, *srtp.Context, err
 	if err != nil {
 		return nil, nil, fmt.Errorf("making the receiving SRTP context: %w", err)
 	}
-	out, err := newOutbound(cfg.Profile, k.LocalMasterKey, k.LocalMasterSalt, ssrcs)
+	out, err := newOutbound(cfg.Profile, k.LocalMasterKey, k.LocalMasterSalt, streams)
 	if err != nil {
 		return nil, nil, fmt.Errorf("making the sending SRTP context: %w", err)
 	}
 	return out, in, nil
 }
 
-func newOutbound(profile srtp.ProtectionProfile, key, salt []byte, ssrcs []uint32) (*outbound, error) {
-	o := &outbound{profile: profile.String()}
-	for _, id := range ssrcs {
-		o.streams = append(o.streams, outStream{ssrc: id})
-	}
+func newOutbound(profile srtp.ProtectionProfile, key, salt []byte, streams []outStream) (*outbound, error) {
+	o := &outbound{profile: profile.String(), streams: streams}
 	var err error
 	if o.rtcp, err = srtp.CreateContext(key, salt, profile); err != nil {
 		return nil, err
@@ -100,8 +99,12 @@ func (o *outbound) seal(dst []byte, h Header, prefix, payload []byte) ([]byte, e
 	if err != nil {
 		return nil, err
 	}
-	n := rtpHeaderBytes + len(prefix) + len(payload)
-	d := dst[:n]
+	const extensionBit = 0x10
+	head := rtpHeaderBytes
+	if h.Transport || h.Descriptor != nil {
+		head += st.ext.size(&h)
+	}
+	d := dst[:head+len(prefix)+len(payload)]
 	d[0], d[1] = 0x80, h.PayloadType&0x7f
 	if h.Marker {
 		d[1] |= 0x80
@@ -109,10 +112,14 @@ func (o *outbound) seal(dst []byte, h Header, prefix, payload []byte) ([]byte, e
 	binary.BigEndian.PutUint16(d[2:], h.SequenceNumber)
 	binary.BigEndian.PutUint32(d[4:], h.Timestamp)
 	binary.BigEndian.PutUint32(d[8:], h.SSRC)
-	copy(d[rtpHeaderBytes:], prefix)
-	copy(d[rtpHeaderBytes+len(prefix):], payload)
+	if head > rtpHeaderBytes {
+		d[0] |= extensionBit
+		st.ext.put(d[rtpHeaderBytes:head], &h)
+	}
+	copy(d[head:], prefix)
+	copy(d[head+len(prefix):], payload)
 	if o.gcm != nil {
-		return o.gcm.seal(d, roc, h), nil
+		return o.gcm.seal(d, head, roc, h), nil
 	}
 	// The context keeps a roll-over counter of its own, from the same numbers.
 	return o.rtp.EncryptRTP(d, d, &o.header)
@@ -205,8 +212,9 @@ func derive(master cipher.Block, salt []byte, label byte, n int) []byte {
 	return out[:n]
 }
 
-// seal encrypts the packet in place and appends the tag (RFC 7714, section 8.1).
-func (g *gcmSealer) seal(packet []byte, roc uint32, h Header) []byte {
+// seal encrypts the packet in place, but for its first bytes, and appends the tag
+// (RFC 7714, section 8.1).
+func (g *gcmSealer) seal(packet []byte, head int, roc uint32, h Header) []byte {
 	n := &g.nonce
 	n[0], n[1] = 0, 0
 	binary.BigEndian.PutUint32(n[2:], h.SSRC)
@@ -215,7 +223,6 @@ func (g *gcmSealer) seal(packet []byte, roc uint32, h Header) []byte {
 	for i := range n {
 		n[i] ^= g.salt[i]
 	}
-	head := packet[:rtpHeaderBytes]
-	body := g.aead.Seal(packet[rtpHeaderBytes:rtpHeaderBytes], n[:], packet[rtpHeaderBytes:], head)
-	return packet[:rtpHeaderBytes+len(body)]
+	body := g.aead.Seal(packet[head:head], n[:], packet[head:], packet[:head])
+	return packet[:head+len(body)]
 }

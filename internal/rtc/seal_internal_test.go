@@ -34,7 +34,7 @@ func TestSeal_IsOpenedByAnother(t *testing.T) {
 	for _, p := range profiles {
 		t.Run(p.profile.String(), func(t *testing.T) {
 			key, salt := sequence(p.key), sequence(p.salt)
-			out, err := newOutbound(p.profile, key, salt, []uint32{10, 20})
+			out, err := newOutbound(p.profile, key, salt, []outStream{{ssrc: 10}, {ssrc: 20}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -71,7 +71,7 @@ func TestSeal_IsOpenedByAnother(t *testing.T) {
 }
 
 func TestSeal_Refuses(t *testing.T) {
-	out, err := newOutbound(profiles[0].profile, sequence(16), sequence(12), []uint32{1})
+	out, err := newOutbound(profiles[0].profile, sequence(16), sequence(12), []outStream{{ssrc: 1}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func fakeViewer(b testing.TB, e *Endpoint, profile int) *Session {
 	}
 	b.Cleanup(func() { _ = sink.Close() })
 	p := profiles[profile]
-	out, err := newOutbound(p.profile, sequence(p.key), sequence(p.salt), []uint32{1, 2})
+	out, err := newOutbound(p.profile, sequence(p.key), sequence(p.salt), []outStream{{ssrc: 1, ext: extensionIDs{transport: 3}}, {ssrc: 2, ext: extensionIDs{transport: 3}}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -117,16 +117,17 @@ func newTestEndpoint(b testing.TB) *Endpoint {
 	return e
 }
 
-// writeFrame writes a frame of the usual mix, 10 packets, and an Opus packet.
-func writeFrame(b *Batch, s *Session, seq uint16, payload []byte) {
+// writeFrame writes a frame of the usual mix, 10 packets, and an Opus packet,
+// with numbers of the transport if they are wanted.
+func writeFrame(b *Batch, s *Session, seq uint16, payload []byte, counted bool) {
 	for i := range uint16(10) {
 		body := payload
 		if i == 9 {
 			body = payload[:400]
 		}
-		b.Write(s, Header{PayloadType: 96, SequenceNumber: seq*10 + i, Timestamp: uint32(seq) * 3000, SSRC: 1, Marker: i == 9}, nil, body)
+		b.Write(s, Header{PayloadType: 96, SequenceNumber: seq*10 + i, Timestamp: uint32(seq) * 3000, SSRC: 1, Marker: i == 9, Transport: counted, TransportSeq: 11*seq + i}, nil, body)
 	}
-	b.Write(s, Header{PayloadType: 111, SequenceNumber: seq, SSRC: 2}, nil, payload[:120])
+	b.Write(s, Header{PayloadType: 111, SequenceNumber: seq, SSRC: 2, Transport: counted, TransportSeq: 11*seq + 10}, nil, payload[:120])
 }
 
 func TestBatch_DoesNotAllocate(t *testing.T) {
@@ -140,7 +141,7 @@ func TestBatch_DoesNotAllocate(t *testing.T) {
 		payload := sequence(1100)
 		seq := uint16(0)
 		got := testing.AllocsPerRun(200, func() {
-			writeFrame(b, s, seq, payload)
+			writeFrame(b, s, seq, payload, seq%2 == 0)
 			b.Flush()
 			seq++
 		})
@@ -176,13 +177,12 @@ func TestBatch_FallsBackToSinglePackets(t *testing.T) {
 }
 
 func BenchmarkSeal(b *testing.B) {
-	for i, p := range profiles {
+	for _, p := range profiles {
 		b.Run(p.profile.String(), func(b *testing.B) {
-			out, err := newOutbound(p.profile, sequence(p.key), sequence(p.salt), []uint32{1})
+			out, err := newOutbound(p.profile, sequence(p.key), sequence(p.salt), []outStream{{ssrc: 1, ext: extensionIDs{transport: 3}}})
 			if err != nil {
 				b.Fatal(err)
 			}
-			_ = i
 			buf, payload := make([]byte, 0, maxRTPBytes), sequence(1100)
 			b.ReportAllocs()
 			b.SetBytes(int64(len(payload)))
@@ -200,26 +200,94 @@ func BenchmarkSeal(b *testing.B) {
 // BenchmarkBatch is the way of a frame of 10 packets and an Opus packet to a
 // viewer on loopback, in ns per packet; the kernel drops it at the full socket.
 func BenchmarkBatch(b *testing.B) {
-	for _, single := range []bool{false, true} {
-		b.Run(fmt.Sprintf("single=%v", single), func(b *testing.B) {
+	for _, way := range []struct{ single, counted bool }{{false, false}, {false, true}, {true, false}} {
+		b.Run(fmt.Sprintf("single=%v/counted=%v", way.single, way.counted), func(b *testing.B) {
 			e := newTestEndpoint(b)
 			batch, payload := e.NewBatch(), sequence(1100)
 			var viewers []*Session
 			for range 10 {
 				s := fakeViewer(b, e, 0)
-				s.path.Load().single.Store(single)
+				s.path.Load().single.Store(way.single)
 				viewers = append(viewers, s)
 			}
 			var seq uint16
 			b.ReportAllocs()
 			for b.Loop() {
 				for _, s := range viewers {
-					writeFrame(batch, s, seq, payload)
+					writeFrame(batch, s, seq, payload, way.counted)
 				}
 				batch.Flush()
 				seq++
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/110, "ns/packet")
 		})
+	}
+}
+
+// The extension must be authentic but readable, and absent where it was not
+// negotiated.
+func TestSeal_TransportSequence(t *testing.T) {
+	for _, p := range profiles {
+		for _, id := range []uint8{3, 200} {
+			out, err := newOutbound(p.profile, sequence(p.key), sequence(p.salt), []outStream{{ssrc: 10, ext: extensionIDs{transport: id}}, {ssrc: 20}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			in, err := srtp.CreateContext(sequence(p.key), sequence(p.salt), p.profile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			buf := bytes.Repeat([]byte{0xff}, maxRTPBytes)[:0]
+			for i, tc := range []struct {
+				ssrc      uint32
+				transport bool
+				want      bool
+			}{{10, true, true}, {10, false, false}, {20, true, false}, {10, true, true}} {
+				h := Header{SSRC: tc.ssrc, SequenceNumber: uint16(i), Transport: tc.transport, TransportSeq: 0xabcd}
+				packet, err := out.seal(buf, h, []byte{1, 2}, sequence(100))
+				if err != nil {
+					t.Fatal(err)
+				}
+				spoilt := bytes.Clone(packet)
+				spoilt[17%(len(packet)-rtpHeaderBytes)] ^= 1 // in the extension, if there is one
+				if _, err := in.DecryptRTP(nil, spoilt, nil); err == nil {
+					t.Errorf("%v: a spoilt header is taken", p.profile)
+				}
+				plain, err := in.DecryptRTP(nil, packet, nil)
+				if err != nil {
+					t.Fatalf("%v: %v", p.profile, err)
+				}
+				var got rtp.Packet
+				if err := got.Unmarshal(plain); err != nil {
+					t.Fatal(err)
+				}
+				ext := got.GetExtension(id)
+				if got.Extension != tc.want || tc.want && !bytes.Equal(ext, []byte{0xab, 0xcd}) || len(got.GetExtensionIDs()) > 1 {
+					t.Errorf("%v, id %d, packet %d: got extension %v: % x", p.profile, id, i, got.Extension, ext)
+				}
+				if want := append([]byte{1, 2}, sequence(100)...); !bytes.Equal(got.Payload, want) {
+					t.Errorf("%v, packet %d: got payload % x", p.profile, i, got.Payload)
+				}
+			}
+		}
+	}
+}
+
+// A packet without the extension is what it was before there was one.
+func TestSeal_WithoutExtensionIsPlain(t *testing.T) {
+	seal := func(id uint8) []byte {
+		out, err := newOutbound(profiles[0].profile, sequence(16), sequence(12), []outStream{{ssrc: 1, ext: extensionIDs{transport: id}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		packet, err := out.seal(make([]byte, 0, 200), Header{SSRC: 1, SequenceNumber: 7, PayloadType: 96, Timestamp: 9}, nil, sequence(50))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return packet
+	}
+	plain := seal(0)
+	if !bytes.Equal(plain, seal(3)) || len(plain) != rtpHeaderBytes+50+maxTagBytes || plain[0] != 0x80 {
+		t.Errorf("got % x", plain)
 	}
 }

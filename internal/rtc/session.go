@@ -14,7 +14,6 @@ import (
 
 	"github.com/pion/ice/v4"
 	"github.com/pion/rtcp"
-	"github.com/pion/rtp"
 )
 
 // SessionConfig describes a session. The callbacks are optional. OnRTP and
@@ -31,8 +30,8 @@ type SessionConfig struct {
 	// OnRTP gets a publisher's packets: decrypted, not replayed, repairs put
 	// back into their place (RFC 4588), without header extensions and padding. A
 	// packet that was nothing but padding comes with an empty payload.
-	// They are neither ordered nor free of duplicates. The callee owns p.
-	OnRTP func(p *rtp.Packet, c Codec, arrival time.Time)
+	// They are neither ordered nor free of duplicates.
+	OnRTP func(Inbound)
 	// OnRTCP gets what the peer reports. The callee owns pkts.
 	OnRTCP func(pkts []rtcp.Packet, arrival time.Time)
 	// OnDataChannel gets each channel the peer opens; it must not block. Without
@@ -87,8 +86,8 @@ type Session struct {
 }
 
 type sessionCounters struct {
-	packetsSent, bytesSent, packetsDropped             atomic.Uint64
-	packetsReceived, bytesReceived, repairs, discarded atomic.Uint64
+	packetsSent, bytesSent, packetsDropped                         atomic.Uint64
+	packetsReceived, bytesReceived, repairs, discarded, unassigned atomic.Uint64
 }
 
 // consentEvery is how often the agent asks for consent; a few answers may be
@@ -254,6 +253,31 @@ func (s *Session) RTXSSRC(kind string) uint32 { return s.rtx[kind] }
 // seen; 0 if there was none yet.
 func (s *Session) RemoteSSRC(kind string) uint32 { return s.in.remoteSSRC(kind) }
 
+// LayerSSRC returns the SSRC of the publisher's layer, an index into
+// Offer.Layers: what feedback on this layer must name. 0 if nothing of the layer
+// has come yet, or if there is no such layer. Without simulcast layer 0 is all
+// of the video.
+func (s *Session) LayerSSRC(layer int) uint32 { return s.in.layerSSRC(layer) }
+
+// TransportCC says whether a viewer reports the arrival of packets that bear a
+// transport-wide sequence number: set Header.Transport then, and OnRTCP gets
+// *rtcp.TransportLayerCC.
+func (s *Session) TransportCC() bool {
+	return s.CountsTransport(Video) || s.offer.section(Video) == nil && s.CountsTransport(Audio)
+}
+
+// CountsTransport says for one kind of media (Audio or Video) what TransportCC
+// says for the session: to packets of a kind that does not count, no extension
+// is added, and they must not take a number.
+func (s *Session) CountsTransport(kind string) bool { return s.offer.transportCC(kind) }
+
+// TakesDescriptor says whether a viewer takes dependency descriptors
+// (Header.Descriptor) with its video.
+func (s *Session) TakesDescriptor() bool {
+	sec := s.offer.section(Video)
+	return s.offer.dir == View && sec != nil && sec.extensionIDs().descriptor != 0
+}
+
 // WriteRTCP sends reports or feedback. It does not block. It returns
 // ErrNotConnected before the handshake and after the end.
 func (s *Session) WriteRTCP(pkts []rtcp.Packet) error {
@@ -282,6 +306,7 @@ func (s *Session) Stats() SessionStats {
 		BytesReceived:   s.count.bytesReceived.Load(),
 		Repairs:         s.count.repairs.Load(),
 		Discarded:       s.count.discarded.Load(),
+		Unassigned:      s.count.unassigned.Load(),
 	}
 	if p := s.path.Load(); p != nil {
 		st.Remote, st.TCP = p.addr, p.tcp != nil

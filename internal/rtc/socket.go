@@ -13,15 +13,16 @@ import (
 )
 
 const (
-	readBatch   = 64
 	datagramMax = 2048 // bytes; RTP, DTLS and STUN stay below the 1500 of Ethernet
 	// readPause keeps a socket whose reads fail from eating the processor.
 	readPause = 10 * time.Millisecond
 )
 
-// socket is the UDP socket, read in batches. Media of known addresses is taken
-// out on the way, the rest goes to pion's mux, which believes to read from a
-// plain connection.
+// socket is the UDP socket. Media of known addresses is taken out on the way, the
+// rest goes to pion's mux, which believes to read from a plain connection.
+//
+// It is read packet by packet: most wake-ups find one or two, for which a call
+// for many (recvmmsg) costs more than it saves, and it would allocate addresses.
 type socket struct {
 	net.PacketConn // the UDP connection, for what is not defined here
 	conn           *net.UDPConn
@@ -34,10 +35,7 @@ type socket struct {
 	done      chan struct{} // closed when reading has ended
 	doneOnce  sync.Once
 
-	// Of the reading goroutine alone.
-	messages []ipv4.Message
-	n, next  int
-	arrival  time.Time
+	buf []byte // of the reading goroutine alone
 
 	mu     sync.Mutex // serialises writers of byAddr
 	byAddr atomic.Pointer[map[netip.AddrPort]*Session]
@@ -46,10 +44,7 @@ type socket struct {
 func newSocket(e *Endpoint, conn *net.UDPConn) *socket {
 	s := &socket{
 		PacketConn: conn, conn: conn, batch: ipv4.NewPacketConn(conn), local: addrPortOf(conn.LocalAddr()), count: &e.count,
-		closing: make(chan struct{}), done: make(chan struct{}), messages: make([]ipv4.Message, readBatch),
-	}
-	for i := range s.messages {
-		s.messages[i].Buffers = [][]byte{make([]byte, datagramMax)}
+		closing: make(chan struct{}), done: make(chan struct{}), buf: make([]byte, datagramMax),
 	}
 	s.byAddr.Store(&map[netip.AddrPort]*Session{})
 	return s
@@ -59,48 +54,42 @@ func newSocket(e *Endpoint, conn *net.UDPConn) *socket {
 // is called by the mux, from one goroutine.
 func (s *socket) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 	for {
-		for s.next < s.n {
-			m := &s.messages[s.next]
-			s.next++
-			packet, from := m.Buffers[0][:m.N], addrPortOf(m.Addr)
-			if isMedia(packet) {
-				if peer := (*s.byAddr.Load())[from]; peer != nil {
-					peer.mediaIn(packet, s.arrival)
-					continue
-				}
-			}
-			return copy(b, packet), from, nil
-		}
-		if err := s.fill(); err != nil {
+		packet, from, err := s.read()
+		if err != nil {
 			s.doneOnce.Do(func() { close(s.done) })
 			return 0, netip.AddrPort{}, err
 		}
+		if isMedia(packet) {
+			if peer := (*s.byAddr.Load())[from]; peer != nil {
+				peer.mediaIn(packet, time.Now())
+				continue
+			}
+		}
+		return copy(b, packet), from, nil
 	}
 }
 
-// fill reads the next batch. It returns an error only when the socket is closed:
-// any other would end the mux, and all peers with it.
-func (s *socket) fill() error {
+// read reads the next packet. It returns an error only when the socket is
+// closed: any other would end the mux, and all peers with it.
+func (s *socket) read() ([]byte, netip.AddrPort, error) {
 	for {
-		n, err := s.batch.ReadBatch(s.messages, 0)
-		s.arrival = time.Now()
+		n, from, err := s.conn.ReadFromUDPAddrPort(s.buf)
 		if err == nil {
-			s.n, s.next = n, 0
-			s.count.received.Add(uint64(n))
-			return nil
+			s.count.received.Add(1)
+			return s.buf[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), nil
 		}
 		select {
 		case <-s.closing:
-			return net.ErrClosed
+			return nil, netip.AddrPort{}, net.ErrClosed
 		default:
 		}
 		if errors.Is(err, net.ErrClosed) {
-			return net.ErrClosed
+			return nil, netip.AddrPort{}, net.ErrClosed
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			select {
 			case <-s.closing:
-				return net.ErrClosed
+				return nil, netip.AddrPort{}, net.ErrClosed
 			case <-time.After(readPause):
 			}
 		}

@@ -1,6 +1,7 @@
 package access_test
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,4 +32,22 @@ func TestRevoke_IsForgottenAfterTheToken(t *testing.T) {
 			t.Errorf("one that has ended by itself: got %v, kept %v", err, m.kept["revoked/past"])
 		}
 	})
+}
+
+func TestRevoke_EndsWhatWasMadeWithTheToken(t *testing.T) {
+	a := open(t, t.TempDir(), "sesame")
+	_, maker, err := a.IssueToken(access.Claims{Room: "r", Role: access.Teacher}, time.Time{}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := issue(t, a, access.Claims{Room: "r", Role: access.Student, Grant: maker.ID}, time.Hour)
+	if _, err := admit(a, "r", made); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Revoke(t.Context(), maker.ID, maker.Expires); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admit(a, "r", made); !errors.Is(err, access.ErrRevoked) {
+		t.Errorf("got %v, want ErrRevoked", err)
+	}
 }
