@@ -44,7 +44,8 @@ func (p *Publisher) run() {
 func (p *Publisher) feedback(now time.Time, tick bool) (out []rtcp.Packet, wait time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, l := range p.lanes {
+	for _, in := range p.inputs {
+		l := in.lane
 		if l == nil {
 			continue
 		}
@@ -53,10 +54,10 @@ func (p *Publisher) feedback(now time.Time, tick bool) (out []rtcp.Packet, wait 
 			l.clock.Tick(now)
 		}
 		out = p.nackLocked(out, l, now)
-	}
-	if ssrc := p.ssrc.Load(); ssrc != 0 && p.pli.CompareAndSwap(true, false) {
-		p.asks.Add(1)
-		out = append(out, &rtcp.PictureLossIndication{SenderSSRC: p.sender, MediaSSRC: ssrc})
+		if in.pli.CompareAndSwap(true, false) {
+			in.asks.Add(1)
+			out = append(out, &rtcp.PictureLossIndication{SenderSSRC: p.sender, MediaSSRC: l.ssrc})
+		}
 	}
 	if tick && now.Sub(p.reportAt) >= reportEvery {
 		p.reportAt = now
@@ -71,8 +72,8 @@ func (p *Publisher) feedback(now time.Time, tick bool) (out []rtcp.Packet, wait 
 
 // waitingLocked says whether packets wait for others or for their time.
 func (p *Publisher) waitingLocked() bool {
-	for _, l := range p.lanes {
-		if l != nil && (l.recv.Waiting() || l.clock.Waiting()) {
+	for _, in := range p.inputs {
+		if l := in.lane; l != nil && (l.recv.Waiting() || l.clock.Waiting()) {
 			return true
 		}
 	}
@@ -94,7 +95,8 @@ func (p *Publisher) nackLocked(out []rtcp.Packet, l *lane, now time.Time) []rtcp
 // reportLocked appends a receiver report.
 func (p *Publisher) reportLocked(out []rtcp.Packet, now time.Time) []rtcp.Packet {
 	rr := &rtcp.ReceiverReport{SSRC: p.sender}
-	for _, l := range p.lanes {
+	for _, in := range p.inputs {
+		l := in.lane
 		if l == nil {
 			continue
 		}
