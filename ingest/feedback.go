@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/pion/rtcp"
+
+	"github.com/lectern/lectern/stream"
 )
 
 // run moves time on for receivers and clocks, and sends the feedback. It is the
@@ -32,7 +34,7 @@ func (p *Publisher) run() {
 			ticked = now
 		}
 		out, wait := p.feedback(now, tick)
-		timer.Reset(max(wait-now.Sub(ticked), 0))
+		timer.Reset(max(min(ticked.Add(wait).Sub(now), p.next(now, wait)), minTick))
 		if len(out) > 0 && p.cfg.Feedback != nil {
 			p.cfg.Feedback(out)
 		}
@@ -49,8 +51,8 @@ func (p *Publisher) feedback(now time.Time, tick bool) (out []rtcp.Packet, wait 
 		if l == nil {
 			continue
 		}
+		l.recv.Tick(now)
 		if tick {
-			l.recv.Tick(now)
 			l.clock.Tick(now)
 		}
 		out = p.nackLocked(out, l, now)
@@ -70,6 +72,19 @@ func (p *Publisher) feedback(now time.Time, tick bool) (out []rtcp.Packet, wait 
 	return out, tickEvery
 }
 
+// next is how long after now a packet that is missing needs attention, at most
+// most.
+func (p *Publisher) next(now time.Time, most time.Duration) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, in := range p.inputs {
+		if in.lane != nil {
+			most = in.lane.recv.Next(now, most)
+		}
+	}
+	return most
+}
+
 // waitingLocked says whether packets wait for others or for their time.
 func (p *Publisher) waitingLocked() bool {
 	for _, in := range p.inputs {
@@ -82,6 +97,9 @@ func (p *Publisher) waitingLocked() bool {
 
 func (p *Publisher) nackLocked(out []rtcp.Packet, l *lane, now time.Time) []rtcp.Packet {
 	p.nacks = l.recv.NACKs(p.nacks[:0], now)
+	if l.recv.Doubtful() && l.in.kind == stream.Video {
+		l.in.pub.Stream().RequestKeyframe()
+	}
 	if len(p.nacks) == 0 {
 		return out
 	}

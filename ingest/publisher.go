@@ -15,6 +15,7 @@ import (
 
 const (
 	tickEvery   = 20 * time.Millisecond  // while packets wait
+	minTick     = 2 * time.Millisecond   // at least between two rounds of it
 	idleEvery   = 200 * time.Millisecond // while none does: each wake-up costs
 	reportEvery = time.Second
 

@@ -147,8 +147,8 @@ func TestPublisher_AsksForRepairsThenForAKeyframe(t *testing.T) {
 			t.Fatalf("got %v, want one NACK of 2 at once", nacks)
 		}
 		time.Sleep(time.Second)
-		if plis := feedback[*rtcp.PictureLossIndication](b); len(plis) != 1 || plis[0].MediaSSRC != 2 {
-			t.Errorf("got %v, want one PLI", plis)
+		if plis := feedback[*rtcp.PictureLossIndication](b); len(plis) < 1 || len(plis) > 2 || plis[0].MediaSSRC != 2 {
+			t.Errorf("got %v, want a PLI, and one more as none answers", plis)
 		}
 		units := b.read()
 		if len(units) != 3 || units[1].Packet.SequenceNumber != units[0].Packet.SequenceNumber+2 {
