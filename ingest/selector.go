@@ -16,6 +16,10 @@ const (
 	// that is required.
 	upAfter = time.Second
 
+	// anyAfter is how long the keyframe of the best layer that is left is waited
+	// for; then that of any other will do.
+	anyAfter = 200 * time.Millisecond
+
 	// A keyframe of the next layer waits for the end of the picture under way,
 	// within these bounds.
 	turnAfter   = 50 * time.Millisecond
@@ -38,6 +42,7 @@ type selector struct {
 	cur   *input        // which is carried; nil before the first keyframe
 	want  *input        // to which it goes at the next keyframe, or nil
 	begun time.Time     // when the main stream got its first keyframe
+	left  time.Time     // when cur was found to have stopped
 	track *stream.Track // of the main stream, the newest
 	ts    uint32        // of the newest unit of the main stream
 	ended bool          // it had the marker
@@ -78,6 +83,9 @@ func (s *selector) arrived(in *input, p Packet) {
 		f.seen[o.layer] = o.flow.pictures
 		if o != in && o.flow.on && o.flow.stopped(in, p.Arrival) {
 			o.flow.on = false
+			if o == s.cur {
+				s.left = p.Arrival
+			}
 			o.pub.Pause()
 		}
 	}
@@ -132,7 +140,7 @@ func (s *selector) takes(in *input, u *stream.Unit) bool {
 	case s.cur == nil:
 		return true
 	case !s.cur.flow.on:
-		return in == s.want || s.want == nil
+		return in == s.want || s.want == nil || u.Arrival.Sub(s.left) >= anyAfter
 	}
 	return s.better(in, s.cur) && (s.steady(in, u.Arrival) || u.Arrival.Sub(s.begun) < upAfter)
 }
