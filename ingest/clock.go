@@ -49,6 +49,7 @@ type Clock struct {
 
 	off  time.Duration // PTS = media time + off
 	goal time.Duration // where off is going
+	late time.Duration // of the packets on the timeline, as far as known at the start
 	pts  time.Duration // of ts
 	jump bool          // the next packet follows a discontinuity
 
@@ -101,7 +102,8 @@ func (c *Clock) start(p Packet) {
 	at := c.t.since(p.Arrival)
 	c.started = true
 	c.ts, c.arrival, c.run = p.Timestamp, at, at
-	c.off, c.goal, c.pts = at, at, max(at, 0)
+	c.off, c.goal = at-c.late, at-c.late
+	c.pts = max(c.off, 0)
 	c.early.add(at, at)
 	c.recent.add(at, at)
 	c.emit(p, true)
@@ -157,7 +159,7 @@ func (c *Clock) advance(d int64, at time.Duration) {
 		c.recheck(at)
 	}
 	if !c.reported {
-		c.goal = c.early.min()
+		c.goal = c.early.min() - c.late
 	}
 	if off := c.goal - c.off; off != 0 {
 		share := time.Duration(slowSlew)

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/pion/rtcp"
+
+	"github.com/lectern/lectern/stream"
 )
 
 // run moves time on for receivers and clocks, and sends the feedback. It is the
@@ -32,7 +34,7 @@ func (p *Publisher) run() {
 			ticked = now
 		}
 		out, wait := p.feedback(now, tick)
-		timer.Reset(max(wait-now.Sub(ticked), 0))
+		timer.Reset(max(min(ticked.Add(wait).Sub(now), p.next(now, wait)), minTick))
 		if len(out) > 0 && p.cfg.Feedback != nil {
 			p.cfg.Feedback(out)
 		}
@@ -44,19 +46,20 @@ func (p *Publisher) run() {
 func (p *Publisher) feedback(now time.Time, tick bool) (out []rtcp.Packet, wait time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, l := range p.lanes {
+	for _, in := range p.inputs {
+		l := in.lane
 		if l == nil {
 			continue
 		}
+		l.recv.Tick(now)
 		if tick {
-			l.recv.Tick(now)
 			l.clock.Tick(now)
 		}
 		out = p.nackLocked(out, l, now)
-	}
-	if ssrc := p.ssrc.Load(); ssrc != 0 && p.pli.CompareAndSwap(true, false) {
-		p.asks.Add(1)
-		out = append(out, &rtcp.PictureLossIndication{SenderSSRC: p.sender, MediaSSRC: ssrc})
+		if in.pli.CompareAndSwap(true, false) {
+			in.asks.Add(1)
+			out = append(out, &rtcp.PictureLossIndication{SenderSSRC: p.sender, MediaSSRC: l.ssrc})
+		}
 	}
 	if tick && now.Sub(p.reportAt) >= reportEvery {
 		p.reportAt = now
@@ -69,10 +72,23 @@ func (p *Publisher) feedback(now time.Time, tick bool) (out []rtcp.Packet, wait 
 	return out, tickEvery
 }
 
+// next is how long after now a packet that is missing needs attention, at most
+// most.
+func (p *Publisher) next(now time.Time, most time.Duration) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, in := range p.inputs {
+		if in.lane != nil {
+			most = in.lane.recv.Next(now, most)
+		}
+	}
+	return most
+}
+
 // waitingLocked says whether packets wait for others or for their time.
 func (p *Publisher) waitingLocked() bool {
-	for _, l := range p.lanes {
-		if l != nil && (l.recv.Waiting() || l.clock.Waiting()) {
+	for _, in := range p.inputs {
+		if l := in.lane; l != nil && (l.recv.Waiting() || l.clock.Waiting()) {
 			return true
 		}
 	}
@@ -81,6 +97,9 @@ func (p *Publisher) waitingLocked() bool {
 
 func (p *Publisher) nackLocked(out []rtcp.Packet, l *lane, now time.Time) []rtcp.Packet {
 	p.nacks = l.recv.NACKs(p.nacks[:0], now)
+	if l.recv.Doubtful() && l.in.kind == stream.Video {
+		l.in.pub.Stream().RequestKeyframe()
+	}
 	if len(p.nacks) == 0 {
 		return out
 	}
@@ -94,7 +113,8 @@ func (p *Publisher) nackLocked(out []rtcp.Packet, l *lane, now time.Time) []rtcp
 // reportLocked appends a receiver report.
 func (p *Publisher) reportLocked(out []rtcp.Packet, now time.Time) []rtcp.Packet {
 	rr := &rtcp.ReceiverReport{SSRC: p.sender}
-	for _, l := range p.lanes {
+	for _, in := range p.inputs {
+		l := in.lane
 		if l == nil {
 			continue
 		}

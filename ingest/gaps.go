@@ -10,21 +10,27 @@ const (
 	// that it may just be out of order.
 	nackAfter = 2
 	nackDelay = 15 * time.Millisecond
-	maxNACKs  = 6 // per packet
+	maxNACKs  = 8 // per packet
 
-	// A repair is asked for again after one and a half round trips, within these.
-	minRetry, maxRetry = 20 * time.Millisecond, 150 * time.Millisecond
+	// A repair that does not come within a round trip, and little more, is asked
+	// for again, within these. Earlier would be in vain: browsers send nothing twice
+	// within a round trip.
+	minRetry, maxRetry = 20 * time.Millisecond, 350 * time.Millisecond
 
-	// A packet is given up so long after it was first asked for: four round
-	// trips within the first two bounds. Where the round trip alone takes most
-	// of that, one and a half, up to the last bound.
-	minHold, maxHold, farHold = 100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond
+	// The request itself may be lost: it is repeated so much later where the
+	// round trip leaves time for that.
+	repeatAfter = 15 * time.Millisecond
+
+	// A packet is given up so long after it was first asked for: time for three
+	// rounds within the first two bounds, else for two or one up to the last.
+	minHold, maxHold, farHold = 100 * time.Millisecond, 300 * time.Millisecond, 400 * time.Millisecond
 
 	// Without repairs only packets out of order are waited for.
 	orderHold = 60 * time.Millisecond
 
-	firstRTT  = 50 * time.Millisecond // assumed until a repair has come
-	goneLimit = 64                    // given up, but remembered to learn the round trip
+	maxVain   = 8                      // then the publisher seems to repair nothing
+	firstRTT  = 100 * time.Millisecond // assumed until a repair has come
+	goneLimit = 64                     // given up, but remembered to learn the round trip
 )
 
 // gap is a packet that is missing.
@@ -33,7 +39,10 @@ type gap struct {
 	since time.Time // when it was missed
 	asked time.Time // for the first time
 	again time.Time // for the last time
-	tries int
+	round time.Time // when the present round began
+
+	tries  int // in all
+	rounds int
 }
 
 // gaps are the packets that are missing, in order.
@@ -42,9 +51,14 @@ type gaps struct {
 	list []gap
 	gone []gap
 	rtt  time.Duration // of repairs, smoothed
+	dev  time.Duration // its mean deviation
+
+	known bool // a repair has come
+	vain  int  // packets that were asked for in vain before one was repaired
+	doubt bool // see Receiver.Doubtful
 }
 
-func newGaps(nack bool) gaps { return gaps{nack: nack, rtt: firstRTT} }
+func newGaps(nack bool) gaps { return gaps{nack: nack, rtt: firstRTT, dev: firstRTT / 16} }
 
 func (g *gaps) add(ext int64, now time.Time) {
 	g.list = append(g.list, gap{ext: ext, since: now})
@@ -76,18 +90,30 @@ func (g *gaps) late(ext int64, now time.Time) bool {
 }
 
 // learn takes the time of a repair. Which request it answers is only known for
-// sure if there was just one.
+// sure if there was just one round; but one that comes soon after a request
+// answers an earlier one, and the round trip is longer than was thought.
 func (g *gaps) learn(f gap, now time.Time) {
-	if f.tries != 1 {
+	took := min(now.Sub(f.asked), farHold)
+	if f.rounds == 0 || f.rounds > 1 && now.Sub(f.round) > g.rtt*3/4 {
 		return
 	}
-	g.rtt += (now.Sub(f.asked) - g.rtt) / 4
+	if !g.known {
+		g.vain = 0
+		g.known, g.rtt, g.dev = true, took, took/16
+		return
+	}
+	off := took - g.rtt
+	g.rtt += off / 4
+	g.dev += (max(off, -off) - g.dev) / 4
 }
 
 func (g *gaps) giveUp(ext int64) {
 	i := find(g.list, ext)
 	if i < 0 {
 		return
+	}
+	if !g.known && g.list[i].tries > 0 {
+		g.vain++
 	}
 	if len(g.gone) == goneLimit {
 		g.gone = slices.Delete(g.gone, 0, 1)
@@ -129,11 +155,53 @@ func (g *gaps) expired(ext int64, now time.Time) bool {
 	return now.Sub(f.asked) >= g.hold()
 }
 
+// retry is how long a repair is waited for before it is asked for again.
+func (g *gaps) retry() time.Duration {
+	const margin = 3 * time.Millisecond
+	return min(max(g.rtt+max(g.dev, margin), minRetry), maxRetry)
+}
+
 func (g *gaps) hold() time.Duration {
-	if far := g.rtt * 3 / 2; far > maxHold {
-		return min(far, farHold)
+	if g.vain >= maxVain {
+		return minHold
 	}
-	return min(max(4*g.rtt, minHold), maxHold)
+	slack := 10*time.Millisecond + 2*g.dev
+	retry := g.retry()
+	if two := retry + g.rtt + slack; two > maxHold {
+		return min(two, farHold)
+	}
+	return min(max(2*retry+g.rtt+slack, minHold), maxHold)
+}
+
+// next is how long after now the first of the things is due that time alone
+// brings: to ask, to ask again, to give up; at most most.
+func (g *gaps) next(now time.Time, most time.Duration) time.Duration {
+	if len(g.list) == 0 {
+		return most
+	}
+	retry, hold := g.retry(), g.hold()
+	for i := range g.list {
+		f := &g.list[i]
+		var at time.Duration
+		switch since := now.Sub(f.since); {
+		case !g.nack:
+			at = orderHold - since
+		case f.tries == 0:
+			at = nackDelay - since
+		default:
+			at = min(f.due(retry).Sub(now), hold-now.Sub(f.asked))
+		}
+		most = min(most, at)
+	}
+	return most
+}
+
+// due is when f is to be asked for again.
+func (f *gap) due(retry time.Duration) time.Time {
+	if f.again.Equal(f.round) && retry >= 2*repeatAfter {
+		return f.again.Add(repeatAfter)
+	}
+	return f.round.Add(retry)
 }
 
 // ready says whether something is to be asked for the first time.
@@ -163,7 +231,7 @@ func (g *gaps) due(dst []uint16, highest int64, now time.Time) []uint16 {
 	if !g.nack {
 		return dst
 	}
-	retry := min(max(g.rtt*3/2, minRetry), maxRetry)
+	retry, hold := g.retry(), g.hold()
 	for i := range g.list {
 		f := &g.list[i]
 		if f.tries == 0 {
@@ -171,8 +239,14 @@ func (g *gaps) due(dst []uint16, highest int64, now time.Time) []uint16 {
 				continue
 			}
 			f.asked = now
-		} else if f.tries == maxNACKs || now.Sub(f.again) < retry {
+		} else if f.tries == maxNACKs || now.Before(f.due(retry)) {
 			continue
+		}
+		if f.tries == 0 || now.Sub(f.round) >= retry {
+			f.round = now
+			f.rounds++
+			// No round after this one can be answered in time.
+			g.doubt = g.doubt || f.rounds > 1 && now.Add(retry+g.rtt).Sub(f.asked) > hold
 		}
 		f.again = now
 		f.tries++

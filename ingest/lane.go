@@ -8,11 +8,10 @@ import (
 	"github.com/lectern/lectern/stream/frame"
 )
 
-// lane is the way of one kind of media through a Publisher: receiver, then
-// clock, then the stream. It is guarded by the lock of the Publisher.
+// lane is the way of one source through a Publisher: receiver, then clock, then
+// the stream. It is guarded by the lock of the Publisher.
 type lane struct {
-	p     *Publisher
-	kind  stream.Kind
+	in    *input
 	ssrc  uint32
 	recv  *Receiver
 	clock *Clock
@@ -24,14 +23,16 @@ type lane struct {
 	key     bool   // keyTS is set
 	keyTS   uint32 // of the newest keyframe
 
+	temporal, spatial uint8 // of the last packet
+
 	before ReceiverStats // of the sources before this one
 }
 
 // order takes the packets of the Receiver.
 func (l *lane) order(p Packet) {
-	if p.Lost > 0 && l.kind == stream.Video {
+	if p.Lost > 0 && l.in.kind == stream.Video {
 		// The stream limits the rate, and asks until a keyframe comes.
-		l.p.stream.RequestKeyframe()
+		l.in.pub.Stream().RequestKeyframe()
 	}
 	l.clock.Push(p)
 }
@@ -47,36 +48,48 @@ func (l *lane) write(p Packet, s Stamp) {
 		PTS:           s.PTS,
 		NTP:           s.NTP,
 		Arrival:       p.Arrival,
-		Keyframe:      l.keyframe(p),
+		Keyframe:      true,
 		Discontinuity: s.Discontinuity || l.spliced,
+	}
+	if l.in.kind == stream.Video {
+		l.describe(u)
 	}
 	p.Extension, p.Extensions, p.Padding, p.PaddingSize = false, nil, false, 0
 	l.spliced = false
-	if err := l.p.pub.Write(u); err != nil {
-		l.p.failLocked(err)
+	if err := l.in.write(u); err != nil {
+		l.in.p.failLocked(err)
 	}
 }
 
-// keyframe says whether p is the first packet of a keyframe. With H.264 several
-// packets of one access unit look like that.
-func (l *lane) keyframe(p Packet) bool {
-	if l.kind == stream.Audio {
-		return true
+// describe tells what u, of video, is: with what its payload says of itself.
+func (l *lane) describe(u *stream.Unit) {
+	i := frame.Inspect(l.format.Codec, u.Packet.Payload)
+	if i.Continues {
+		i.Temporal, i.Spatial = l.temporal, l.spatial
 	}
-	if l.key && l.keyTS == p.Timestamp || !frame.KeyframeStart(p.Format.Codec, p.Payload) {
-		return false
+	l.temporal, l.spatial = i.Temporal, i.Spatial
+	u.Temporal, u.Spatial, u.Switch = i.Temporal, i.Spatial, i.Switch
+	u.EndOfLayer = i.EndOfLayer || u.Packet.Marker
+	// With H.264 several packets of one access unit look like its first.
+	u.Keyframe = i.Keyframe && !(l.key && l.keyTS == u.Packet.Timestamp)
+	if u.Keyframe {
+		l.key, l.keyTS = true, u.Packet.Timestamp
+		u.Width, u.Height = i.Width, i.Height
 	}
-	l.key, l.keyTS = true, p.Timestamp
-	return true
 }
 
 // begin starts a track: the first one, or one with another codec.
 func (l *lane) begin(f *Format) {
-	l.p.tracks++
 	l.format, l.key = f, false
-	l.track = &stream.Track{
-		ID:        l.kind.String() + "-" + strconv.Itoa(l.p.tracks),
-		Kind:      l.kind,
+	l.track = l.in.p.newTrack(l.in.kind, f)
+}
+
+// newTrack returns a track with an id of its own.
+func (p *Publisher) newTrack(kind stream.Kind, f *Format) *stream.Track {
+	p.tracks++
+	return &stream.Track{
+		ID:        kind.String() + "-" + strconv.Itoa(p.tracks),
+		Kind:      kind,
 		Codec:     f.Codec,
 		ClockRate: f.ClockRate,
 		Channels:  f.Channels,
@@ -94,7 +107,11 @@ func (l *lane) due(now time.Time) bool { return l.recv.gaps.ready(l.recv.highest
 
 // total is the sum over all sources of the kind.
 func (l *lane) total() ReceiverStats {
-	s, b := l.recv.Stats(), l.before
+	return l.recv.Stats().plus(l.before)
+}
+
+// plus adds the counters of b to those of s.
+func (s ReceiverStats) plus(b ReceiverStats) ReceiverStats {
 	s.Received += b.Received
 	s.Bytes += b.Bytes
 	s.Duplicates += b.Duplicates

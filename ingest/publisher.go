@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 const (
 	tickEvery   = 20 * time.Millisecond  // while packets wait
+	minTick     = 2 * time.Millisecond   // at least between two rounds of it
 	idleEvery   = 200 * time.Millisecond // while none does: each wake-up costs
 	reportEvery = time.Second
 
@@ -26,6 +28,11 @@ const (
 type Config struct {
 	// Kinds are those that the publisher announced.
 	Kinds []stream.Kind
+
+	// Layers are the ids of the qualities of the picture that the publisher sends
+	// beside each other (simulcast), in its order; nil or one: a single quality.
+	// Those past stream.MaxLayers are not taken.
+	Layers []string
 
 	// Feedback takes reports and requests to the publisher: receiver reports,
 	// NACK, PLI. It is called from one goroutine and should not block for long.
@@ -46,9 +53,9 @@ type Publisher struct {
 	cfg  Config
 	now  func() time.Time
 	kick chan struct{} // capacity 1: feedback is due before the next tick
-	ssrc atomic.Uint32 // of the video, 0 before the first packet
-	pli  atomic.Bool   // a keyframe is to be asked for
-	asks atomic.Uint64
+
+	inputs   []*input  // the sound, then the picture or its layers
+	selector *selector // nil without layers
 
 	started atomic.Bool
 	stop    chan struct{}
@@ -59,7 +66,6 @@ type Publisher struct {
 	stream   *stream.Stream
 	pub      *stream.Publication
 	timeline *Timeline
-	lanes    [2]*lane // by stream.Kind
 	tracks   int
 	closed   bool
 	err      error
@@ -74,7 +80,10 @@ func NewPublisher(cfg Config) *Publisher {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Publisher{
+	if cfg.Layers = cfg.Layers[:min(len(cfg.Layers), stream.MaxLayers)]; len(cfg.Layers) == 1 {
+		cfg.Layers = nil
+	}
+	p := &Publisher{
 		cfg:   cfg,
 		now:   cfg.Now,
 		kick:  make(chan struct{}, 1),
@@ -82,18 +91,29 @@ func NewPublisher(cfg Config) *Publisher {
 		done:  make(chan struct{}),
 		ended: make(chan struct{}),
 	}
+	p.inputs = newInputs(p, cfg.Layers)
+	if len(cfg.Layers) > 0 {
+		p.selector = newSelector(p, p.inputs[1:])
+	}
+	return p
 }
 
 // Source is what to publish.
 func (p *Publisher) Source() stream.Source {
-	return stream.Source{Kinds: p.cfg.Kinds, RequestKeyframe: p.RequestKeyframe}
+	return stream.Source{Kinds: p.cfg.Kinds, Layers: p.cfg.Layers, RequestKeyframe: p.RequestKeyframe}
 }
 
-// RequestKeyframe asks the publisher for a keyframe (PLI). It does not block. It
-// is for the stream, which limits the rate; others ask the Stream.
+// RequestKeyframe asks the publisher for a keyframe (PLI), with layers for one of
+// that which the main stream carries. It does not block. It is for the stream,
+// which limits the rate; others ask the Stream.
 func (p *Publisher) RequestKeyframe() {
-	p.pli.Store(true)
-	p.wake()
+	if p.selector != nil && p.started.Load() {
+		p.selector.requestKeyframe()
+		return
+	}
+	for _, in := range p.inputs[1:] {
+		in.ask()
+	}
 }
 
 func (p *Publisher) wake() {
@@ -116,56 +136,56 @@ func (p *Publisher) Start(pub *stream.Publication, ssrc uint32) error {
 	}
 	p.pub, p.stream, p.sender = pub, pub.Stream(), ssrc
 	p.timeline = NewTimeline(p.stream.Since)
+	if err := p.publishLayers(pub); err != nil {
+		return err
+	}
 	p.started.Store(true)
 	go p.run() // ended by Close, which waits for it
 	return nil
 }
 
+// publishLayers opens the ways from the inputs to the streams.
+func (p *Publisher) publishLayers(pub *stream.Publication) error {
+	for _, in := range p.inputs {
+		in.pub = pub
+		if in.id == "" {
+			continue
+		}
+		var err error
+		source := stream.Source{Kinds: []stream.Kind{stream.Video}, RequestKeyframe: in.ask}
+		if in.pub, err = pub.Layer(in.id, source); err != nil {
+			return fmt.Errorf("start publisher: %w", err)
+		}
+	}
+	return nil
+}
+
 // PushRTP takes one packet as it came: late, doubled, out of order. It owns pkt.
-// f must be the same pointer for all packets of a payload type.
-func (p *Publisher) PushRTP(f *Format, pkt *rtp.Packet, arrival time.Time) {
+// f must be the same pointer for all packets of a payload type. layer is the
+// index into Config.Layers, 0 for a single quality and for sound; packets of
+// another one are dropped.
+func (p *Publisher) PushRTP(f *Format, layer int, pkt *rtp.Packet, arrival time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.pub == nil || p.closed || p.err != nil {
+	at := layer + int(f.Codec.Kind()) // see newInputs
+	if p.pub == nil || p.closed || p.err != nil || layer < 0 || at >= len(p.inputs) {
 		return
 	}
-	l := p.laneLocked(f, pkt.SSRC, arrival)
+	in := p.inputs[at]
+	l := in.open(f, pkt.SSRC, arrival)
 	if l == nil {
 		return
 	}
 	l.heard = arrival
-	l.recv.Push(Packet{Packet: pkt, Format: f, Arrival: arrival})
+	packet := Packet{Packet: pkt, Format: f, Arrival: arrival}
+	if in.id != "" {
+		p.selector.arrived(in, packet)
+	}
+	l.recv.Push(packet)
 	if l.recv.Missing() && l.due(arrival) || p.idle && (l.recv.Waiting() || l.clock.Waiting()) {
 		p.idle = false
 		p.wake()
 	}
-}
-
-// laneLocked returns the lane of a packet, or nil if it must be dropped.
-func (p *Publisher) laneLocked(f *Format, ssrc uint32, arrival time.Time) *lane {
-	kind := f.Codec.Kind()
-	old := p.lanes[kind]
-	if old != nil && old.ssrc == ssrc {
-		return old
-	}
-	if old != nil && arrival.Sub(old.heard) < silentSource {
-		return nil
-	}
-	l := &lane{p: p, kind: kind, ssrc: ssrc}
-	if old != nil {
-		old.flush()
-		p.timeline.Remove(old.clock)
-		l.before, l.spliced = old.total(), true
-		l.recv = NewReceiver(ReceiverConfig{NACK: p.cfg.NACK[kind], NextSeq: old.recv.NextSeq(), Out: l.order})
-	} else {
-		l.recv = NewReceiver(ReceiverConfig{NACK: p.cfg.NACK[kind], Out: l.order})
-	}
-	l.clock = p.timeline.NewClock(f.ClockRate, l.write)
-	p.lanes[kind] = l
-	if kind == stream.Video {
-		p.ssrc.Store(ssrc)
-	}
-	return l
 }
 
 // PushRTCP takes what the publisher reports.
@@ -177,7 +197,8 @@ func (p *Publisher) PushRTCP(pkts []rtcp.Packet, arrival time.Time) {
 		if !ok {
 			continue
 		}
-		for _, l := range p.lanes {
+		for _, in := range p.inputs {
+			l := in.lane
 			if l == nil || l.ssrc != sr.SSRC {
 				continue
 			}
@@ -226,10 +247,13 @@ func (p *Publisher) Close() {
 	p.mu.Lock()
 	if !p.closed {
 		p.closed = true
-		for _, l := range p.lanes {
-			if l != nil {
-				l.flush()
+		for _, in := range p.inputs {
+			if in.lane != nil {
+				in.lane.flush()
 			}
+		}
+		if p.selector != nil {
+			p.selector.flush()
 		}
 		p.failLocked(stream.ErrClosed)
 		close(p.stop)
@@ -241,27 +265,47 @@ func (p *Publisher) Close() {
 }
 
 // Stats returns the counters of a kind; all sources that came one after the
-// other together.
+// other, and all layers, together. SSRC, codec and delays are those of the layer
+// that the main stream carries.
 func (p *Publisher) Stats(kind stream.Kind) Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l := p.lanes[kind]
-	if l == nil {
-		return Stats{}
+	if kind == stream.Audio || p.selector == nil {
+		return p.inputs[kind].stats()
 	}
-	s := Stats{ReceiverStats: l.total(), SSRC: l.ssrc, Jitter: l.recv.Jitter(l.format)}
-	if kind == stream.Video {
-		s.KeyframeRequests = p.asks.Load()
+	sum := p.inputs[1+max(p.selector.carried.Load(), 0)].stats()
+	total := ReceiverStats{RTT: sum.RTT}
+	sum.KeyframeRequests = 0
+	for _, in := range p.inputs[1:] {
+		s := in.stats()
+		total = total.plus(s.ReceiverStats)
+		sum.KeyframeRequests += s.KeyframeRequests
 	}
-	if l.track != nil {
-		s.Codec = l.track.Codec
+	sum.ReceiverStats = total
+	return sum
+}
+
+// LayerStats returns the counters of each layer, in the order of Config.Layers;
+// nil for a single quality.
+func (p *Publisher) LayerStats() []Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.selector == nil {
+		return nil
 	}
-	return s
+	var out []Stats
+	for _, in := range p.inputs[1:] {
+		s := in.stats()
+		s.Layer = in.id
+		out = append(out, s)
+	}
+	return out
 }
 
 // Stats are the counters of a kind.
 type Stats struct {
 	ReceiverStats
+	Layer            string // id; "" for all together
 	SSRC             uint32
 	Codec            stream.Codec // "" before the first packet
 	Jitter           time.Duration

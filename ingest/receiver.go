@@ -226,6 +226,20 @@ func (r *Receiver) Flush() {
 	r.gaps.clear()
 }
 
+// Doubtful says, once, that a packet was asked for in vain so often that it may
+// be lost for good.
+func (r *Receiver) Doubtful() bool {
+	doubt := r.gaps.doubt
+	r.gaps.doubt = false
+	return doubt
+}
+
+// Next is how long after now Tick or NACKs have something to do by time alone,
+// at most most.
+func (r *Receiver) Next(now time.Time, most time.Duration) time.Duration {
+	return r.gaps.next(now, most)
+}
+
 // Missing says whether packets are missing at this moment.
 func (r *Receiver) Missing() bool { return len(r.gaps.list) > 0 }
 

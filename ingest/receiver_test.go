@@ -142,7 +142,7 @@ func TestReceiver_GivesUpInTime(t *testing.T) {
 			l.NACKs(nil, l.now)
 			l.pass(10 * ms)
 		}
-		if d := l.now.Sub(asked); d < 50*ms || d > 250*ms {
+		if d := l.now.Sub(asked); d < 50*ms || d > 310*ms {
 			t.Errorf("%s: given up after %v", name, d)
 		}
 		checkSame(t, name+": came out", l.numbers(), []uint16{10, 12, 13})
@@ -152,6 +152,23 @@ func TestReceiver_GivesUpInTime(t *testing.T) {
 		l.push(11)
 		if st := l.Stats(); st.Late != 1 || st.Lost != 1 || len(l.out) != 3 {
 			t.Errorf("%s: got %+v", name, st)
+		}
+	}
+}
+
+// A publisher that never repairs anything is not waited for that long.
+func TestReceiver_NobodyRepairs(t *testing.T) {
+	l := newLine(true)
+	l.push(10)
+	for n := range uint16(10) {
+		l.push(12+3*n, 13+3*n) // the one before them is lost
+		asked, out := l.now, len(l.out)
+		for len(l.out) == out && l.now.Sub(asked) < time.Second {
+			l.NACKs(nil, l.now)
+			l.pass(10 * ms)
+		}
+		if d := l.now.Sub(asked); n == 9 && d > 130*ms {
+			t.Errorf("after %d losses without a repair: given up after %v", n, d)
 		}
 	}
 }

@@ -45,9 +45,19 @@ type Stamp struct {
 // NewClock adds a track with a clock rate in Hz. out gets its packets in order
 // with their stamps, from within Push, Tick and Flush.
 func (t *Timeline) NewClock(rate uint32, out func(Packet, Stamp)) *Clock {
+	return t.newClock(rate, out, nil)
+}
+
+// newClock adds another layer of the picture that like is of, if that is not
+// nil: it is taken to be as late from capture to arrival, until its own sender
+// reports tell.
+func (t *Timeline) newClock(rate uint32, out func(Packet, Stamp), like *Clock) *Clock {
 	c := &Clock{
 		t: t, rate: max(int64(rate), 1), out: out,
 		early: envelope{width: earlyWindow}, recent: envelope{width: recentWindow},
+	}
+	if like != nil {
+		c.late = min(max(like.level(), 0), plausible)
 	}
 	t.clocks = append(t.clocks, c)
 	return c

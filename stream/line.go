@@ -6,6 +6,8 @@ import "time"
 // maps what each publisher numbers in its own way onto one numbering.
 type line struct {
 	track   *Track
+	layer   uint8 // of the last unit
+	ended   bool  // the last unit had the marker
 	started bool
 
 	seqOff  uint16 // added to the publisher's sequence number
@@ -21,7 +23,8 @@ type line struct {
 // must not be passed on: video that does not begin with a keyframe.
 func (l *line) splice(u *Unit, fresh bool) bool {
 	newTrack := fresh || l.track != u.Track
-	if newTrack && u.Track.Kind == Video && !u.Keyframe {
+	other := newTrack || l.layer != u.Layer
+	if other && u.Track.Kind == Video && !u.Keyframe {
 		return false
 	}
 	h := &u.Packet.Header
@@ -34,24 +37,45 @@ func (l *line) splice(u *Unit, fresh bool) bool {
 		// What came before the keyframe was not passed on; it must not look lost.
 		l.seqOff = l.lastSeq + 1 - h.SequenceNumber
 		l.rebase(u)
+	case other:
+		l.cross(u)
 	case u.Discontinuity:
 		l.rebase(u)
 	}
 	if newTrack || u.Discontinuity {
 		u.Discontinuity = u.Discontinuity || l.track != nil
 	}
-	l.ids.splice(u.Track.Codec, u.Packet.Payload, newTrack)
+	l.ids.splice(u.Track.Codec, u.Packet.Payload, other)
 	if u.PTS < l.lastPTS {
 		u.PTS = l.lastPTS
 	}
 	h.SequenceNumber += l.seqOff
 	h.Timestamp += l.tsOff
-	if int16(h.SequenceNumber-l.lastSeq) > 0 || newTrack {
+	if int16(h.SequenceNumber-l.lastSeq) > 0 || other {
 		l.lastSeq = h.SequenceNumber
 	}
 	l.lastTS, l.lastPTS = h.Timestamp, u.PTS
+	l.layer, l.ended = u.Layer, h.Marker
 	return true
 }
+
+// cross goes over to another layer of the same track. If the picture before is
+// not whole, one number is left out: else its beginning passed for all of it.
+func (l *line) cross(u *Unit) {
+	l.seqOff = l.lastSeq + 1 - u.Packet.SequenceNumber
+	if !l.ended {
+		l.seqOff++
+	}
+	if u.PTS <= l.lastPTS {
+		// Both layers show the same moment; two pictures of one PTS have no order.
+		u.PTS = l.lastPTS + crossStep
+	}
+	l.rebase(u)
+}
+
+// crossStep is the least time between the last picture of a layer and the first
+// of the next: the finest step of those who store milliseconds.
+const crossStep = time.Millisecond
 
 // rebase sets the timestamp offset so that the timestamps advance by just as
 // much as PTS does. At least one tick: two access units never share a timestamp

@@ -11,6 +11,10 @@ type Source struct {
 	// tracks before it begins waits for these.
 	Kinds []Kind
 
+	// Layers are the ids of the layers that the publisher announced; nil if it
+	// sends one quality only. Publication.Layer publishes them.
+	Layers []string
+
 	// RequestKeyframe asks the publisher for a keyframe. It is called without
 	// locks, from any goroutine, and must not block. Nil: cannot be asked.
 	RequestKeyframe func()
@@ -25,8 +29,10 @@ type Publication struct {
 	done  chan struct{}
 
 	// What follows is guarded by s.mu.
-	fresh [2]bool // kind has not yet written in this publication
-	err   error   // why it ended
+	fresh  [2]bool // kind has not yet written in this publication
+	paused bool    // see Pause
+	layers []*Publication
+	err    error // why it ended
 }
 
 // Publish takes the stream for a new publisher. A publication that holds it at
@@ -46,6 +52,7 @@ func (s *Stream) Publish(src Source) (*Publication, error) {
 	}
 	s.pub = p
 	s.gate.openLocked(src.RequestKeyframe)
+	s.keepLayersLocked(src.Layers)
 	s.changedLocked()
 	return p, nil
 }
@@ -81,10 +88,14 @@ func (p *Publication) Err() error {
 // publisher. It is idempotent.
 func (p *Publication) Close() {
 	p.s.mu.Lock()
-	defer p.s.mu.Unlock()
-	if p.err == nil {
+	ends := p.err == nil
+	if ends {
 		p.endLocked(ErrClosed)
 		p.s.changedLocked()
+	}
+	p.s.mu.Unlock()
+	if ends {
+		p.s.tellParent()
 	}
 }
 
@@ -95,6 +106,7 @@ func (p *Publication) endLocked(why error) {
 		p.s.pub, p.s.since = nil, p.s.now()
 		p.s.gate.openLocked(nil)
 	}
+	p.endLayersLocked(why)
 }
 
 // Write hands u to every Reader. It never blocks: a Reader whose queue is full
@@ -102,8 +114,8 @@ func (p *Publication) endLocked(why error) {
 //
 // The stream takes u, its Packet and its payload, and rewrites sequence number,
 // timestamp and VP8 picture id in place so that they go on from the publisher
-// before. Video before the first keyframe of a publication or of a new Track is
-// not passed on.
+// before. Video before the first keyframe of a publication, of a new Track or of
+// another Unit.Layer is not passed on.
 // It returns ErrReplaced or ErrClosed once the publication has ended.
 func (p *Publication) Write(u *Unit) error {
 	s := p.s
@@ -124,9 +136,12 @@ func (p *Publication) Write(u *Unit) error {
 	if begins {
 		p.fresh[kind] = false
 		ln.track = u.Track
+	}
+	changed := s.countLocked(u) || begins || p.paused
+	if changed {
+		p.paused = false
 		s.changedLocked()
 	}
-	s.countLocked(u)
 	s.cache.add(u)
 	ask := s.pushLocked(u)
 	eager := s.eager
@@ -135,19 +150,25 @@ func (p *Publication) Write(u *Unit) error {
 	for _, r := range eager {
 		r.callReady()
 	}
+	if changed {
+		s.tellParent()
+	}
 	if begins {
 		s.log.Info("track began", "stream", s.name, "track", u.Track.ID, "codec", string(u.Track.Codec))
 	}
 	return nil
 }
 
-func (s *Stream) countLocked(u *Unit) {
+// countLocked says whether the picture has another size now.
+func (s *Stream) countLocked(u *Unit) bool {
 	s.stats.Units++
 	s.stats.Bytes += uint64(len(u.Packet.Payload))
 	if u.Keyframe && u.Track.Kind == Video {
 		s.stats.Keyframes++
 		s.gate.gotLocked(u.Arrival)
 	}
+	s.meter.add(u.Arrival.Sub(s.origin), len(u.Packet.Payload))
+	return s.meter.sized(u)
 }
 
 // pushLocked queues u at every reader and returns the keyframe request that is

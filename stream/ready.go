@@ -43,12 +43,13 @@ func (s *Stream) Ready(ctx context.Context, settle time.Duration) ([]*Track, err
 }
 
 // Flowing says whether the present publisher has sent something that a reader
-// can begin with: sound, or a keyframe. Changed tells when to look again.
+// can begin with (sound, or a keyframe) and has not paused. Changed tells when to
+// look again.
 func (s *Stream) Flowing() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tracks, _ := s.readyLocked()
-	return len(tracks) > 0
+	return len(tracks) > 0 && !s.pub.paused
 }
 
 // settling runs from the first track of a publication on.

@@ -57,6 +57,7 @@ type Stream struct {
 	log    *slog.Logger
 	now    func() time.Time
 	origin time.Time
+	parent *Stream // of which it is a layer, or nil
 
 	mu      sync.Mutex // guards what follows
 	pub     *Publication
@@ -66,6 +67,8 @@ type Stream struct {
 	eager   []*Reader // those of readers with OnReady; replaced, never changed
 	cache   cache
 	gate    gate
+	meter   meter
+	layers  []Layer       // in the order of the publisher
 	changed chan struct{} // closed and renewed at each change of state
 	stats   Stats
 	closed  bool
@@ -146,8 +149,9 @@ func (s *Stream) Keyframe() []*Unit {
 }
 
 // Changed returns a channel that is closed at the next change of the state: a
-// publisher came, went or was replaced, a track appeared or changed, or the
-// stream was closed.
+// publisher came, went or was replaced, a track appeared or changed, the size
+// of the picture changed, the stream was closed, or any of this happened to one
+// of its layers.
 func (s *Stream) Changed() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -188,6 +192,7 @@ func (s *Stream) Close() {
 	}
 	s.readers = nil
 	s.cache.reset()
+	s.keepLayersLocked(nil)
 	s.changedLocked()
 }
 

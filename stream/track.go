@@ -66,7 +66,28 @@ type Track struct {
 // written: read-only for everyone.
 type Unit struct {
 	Track *Track
-	Layer uint8 // simulcast layer, 0 = lowest
+
+	// Layer tells the sources of one track apart: in the main stream of a
+	// publisher with layers, which of them, in the publisher's order, the unit is
+	// of. 0 elsewhere. Another Layer is spliced on at a keyframe, with
+	// Track and timeline going on.
+	Layer uint8
+
+	// Temporal and Spatial are the layers within the stream that the packet
+	// belongs to (RFC 7741, RFC 9628, AV1 OBU extension), 0 the base or unknown.
+	Temporal, Spatial uint8
+
+	// Switch is true if a decoder may go up to this temporal layer here: VP8's
+	// layer sync bit, VP9's switching up point.
+	Switch bool
+
+	// EndOfLayer is true for the last packet of its spatial layer of a picture,
+	// hence for the last of the picture.
+	EndOfLayer bool
+
+	// Width and Height are the size in pixels that a keyframe announces; 0 if
+	// its first packet does not tell, and for all other units.
+	Width, Height uint16
 
 	// Packet has continuous sequence numbers and timestamps whatever the
 	// publisher did; a hole in the sequence numbers is a packet lost for good.

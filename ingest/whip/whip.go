@@ -66,6 +66,7 @@ func New(cfg Config, offer *rtc.Offer) *Session {
 	}
 	s.publisher = ingest.NewPublisher(ingest.Config{
 		Kinds:    kinds,
+		Layers:   offer.Layers(),
 		Feedback: s.feedback,
 		// Browsers repair video; they do not offer it for sound.
 		NACK: [2]bool{stream.Video: true},
@@ -125,8 +126,8 @@ func (s *Session) watch(began time.Time) {
 }
 
 func (s *Session) onRTP(p rtc.Inbound) {
-	if f := s.formats[p.Codec.PayloadType&0x7f]; f != nil && p.Layer == 0 {
-		s.publisher.PushRTP(f, p.Packet, p.Arrival)
+	if f := s.formats[p.Codec.PayloadType&0x7f]; f != nil {
+		s.publisher.PushRTP(f, p.Layer, p.Packet, p.Arrival)
 	}
 }
 
@@ -181,13 +182,15 @@ func (s *Session) Err() error { return s.peer.Err() }
 type Stats struct {
 	Peer         rtc.SessionStats
 	Audio, Video ingest.Stats
+	Layers       []ingest.Stats // of the video; nil for a single quality
 }
 
 // Stats returns the counters.
 func (s *Session) Stats() Stats {
 	return Stats{
-		Peer:  s.peer.Stats(),
-		Audio: s.publisher.Stats(stream.Audio),
-		Video: s.publisher.Stats(stream.Video),
+		Peer:   s.peer.Stats(),
+		Audio:  s.publisher.Stats(stream.Audio),
+		Video:  s.publisher.Stats(stream.Video),
+		Layers: s.publisher.LayerStats(),
 	}
 }

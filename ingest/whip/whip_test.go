@@ -64,6 +64,8 @@ type publisher struct {
 	rtcp  sync.WaitGroup
 }
 
+// newPublisher returns a publisher of sound and a picture of a MIME type; of
+// nothing yet if that is "".
 func newPublisher(t *testing.T, mime string, loss *lossy) *publisher {
 	t.Helper()
 	me, reg := &webrtc.MediaEngine{}, &interceptor.Registry{}
@@ -88,6 +90,9 @@ func newPublisher(t *testing.T, mime string, loss *lossy) *publisher {
 		_ = pc.GracefulClose() // over by now in some tests
 		p.rtcp.Wait()
 	})
+	if mime == "" {
+		return p
+	}
 	p.audio = p.add(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2})
 	p.video = p.add(webrtc.RTPCodecCapability{MimeType: mime, ClockRate: 90000})
 	return p

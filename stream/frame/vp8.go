@@ -4,6 +4,9 @@ package frame
 type vp8Desc struct {
 	size  int  // bytes before the VP8 data
 	start bool // begins a frame: S bit and partition 0
+
+	temporal uint8 // TID, 0 if absent
+	sync     bool  // Y: depends on the base layer only
 }
 
 // parseVP8 reports false if no VP8 data follows the descriptor.
@@ -25,6 +28,9 @@ func parseVP8(p []byte) (vp8Desc, bool) {
 			d.size++
 		}
 		if ext&0x30 != 0 { // T or K: one byte for both
+			if ext&0x20 != 0 && d.size < len(p) {
+				d.temporal, d.sync = p[d.size]>>6, p[d.size]&0x20 != 0
+			}
 			d.size++
 		}
 	}

@@ -2,12 +2,14 @@ package frame
 
 // vp9Desc is the VP9 payload descriptor (RFC 9628, section 4.2).
 type vp9Desc struct {
-	size    int // bytes before the VP9 data
-	inter   bool
-	begin   bool // first packet of a layer frame
-	end     bool // last packet of a layer frame
-	spatial uint8
-	w, h    int // largest layer of the scalability structure, 0 if absent
+	size     int // bytes before the VP9 data
+	inter    bool
+	temporal uint8
+	begin    bool // first packet of a layer frame
+	end      bool // last packet of a layer frame
+	spatial  uint8
+	up       bool // a decoder may go up to this temporal layer
+	w, h     int  // largest layer of the scalability structure, 0 if absent
 }
 
 // parseVP9 reports false if no VP9 data follows the descriptor.
@@ -28,6 +30,7 @@ func parseVP9(p []byte) (vp9Desc, bool) {
 		if d.size >= len(p) {
 			return d, false
 		}
+		d.temporal, d.up = p[d.size]>>5, p[d.size]&0x10 != 0
 		d.spatial = p[d.size] >> 1 & 0x07
 		d.size++
 		if !flexible {
