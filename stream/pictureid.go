@@ -105,3 +105,26 @@ func pictureID(p []byte, at int) idFields {
 	}
 	return idFields{pid: at, pidLen: n}
 }
+
+// PictureID says where the picture id and TL0PICIDX of a payload descriptor are,
+// for those who number pictures anew. Offsets of 0 mean absent.
+type PictureID struct {
+	At, Len int // of the picture id, bytes
+	TL0     int // of TL0PICIDX
+}
+
+// FindPictureID reads the descriptor at the head of payload. Codecs without one
+// and descriptors too short for what they announce yield the zero value.
+func FindPictureID(c Codec, payload []byte) PictureID {
+	var f idFields
+	switch c {
+	case VP8:
+		f = vp8Fields(payload)
+	case VP9:
+		f = vp9Fields(payload)
+	}
+	if f.pid == 0 {
+		return PictureID{}
+	}
+	return PictureID{At: f.pid, Len: f.pidLen, TL0: f.tl0}
+}

@@ -62,8 +62,8 @@ func fallbacks() []fallback {
 	}
 	return []fallback{
 		{name: "best", way: udp},
-		{name: "no segmentation", env: map[string]string{"LECTERN_WEBRTC_SENDING": "batch"}, way: udp, says: "sending without udp segmentation"},
-		{name: "no batches", env: map[string]string{"LECTERN_WEBRTC_SENDING": "single"}, way: udp, says: "sending packets one by one"},
+		{name: "no segmentation", env: map[string]string{"LECTERN_WEBRTC_GSO": "false"}, way: udp, says: "udp segmentation is switched off"},
+		{name: "no batches", env: map[string]string{"LECTERN_WEBRTC_BATCHING": "false"}, way: udp, says: "batched sending is switched off"},
 		{name: "TCP", watch: watchOptions{Only: "tcp"}, way: func(w way) bool { return w.Protocol == "tcp" && w.Type != "relay" }},
 		{name: "TURN", env: turn, watch: watchOptions{Relay: true}, way: func(w way) bool { return w.Type == "relay" }},
 		{name: "IPv6", host: "::1", way: func(w way) bool { return w.Protocol == "udp" && strings.Contains(w.Remote, ":") }},

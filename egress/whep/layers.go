@@ -3,6 +3,7 @@ package whep
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,19 +37,44 @@ type LayerChoice struct {
 	MaxWidth, MaxHeight     *int // pixels
 }
 
-// Layers returns what the publisher sends at this moment, by m-line: one layer
-// as long as publishers send one encoding, none if the viewer did not ask for
-// video or there was none yet. Safe for concurrent use.
+// Layers returns what the publisher sends at this moment, by m-line, lowest
+// first: an entry for each layer of simulcast, and for each spatial and temporal
+// layer within; one as long as there is nothing to choose; none if the viewer
+// did not ask for video or there was none yet. The bitrate is that of a layer
+// with all below it. Safe for concurrent use.
 func (s *Session) Layers() []Layer {
 	if s.line < 0 {
 		return nil
 	}
+	sh := s.v.shard.Load()
+	if sh != nil {
+		if all := sh.describe(s.line); all != nil {
+			return all
+		}
+	}
+	var out []Layer
+	for _, l := range s.v.st.Layers() {
+		d := Layer{Line: s.line, RID: l.ID}
+		d.Width, d.Height = l.Stream.Size()
+		if l.Stream.Flowing() {
+			d.Bitrate = int(l.Stream.Rate())
+		}
+		out = append(out, d)
+	}
+	if out != nil {
+		return out
+	}
+	return s.only(sh)
+}
+
+// only is the layer of a publisher that sends one.
+func (s *Session) only(sh *shard) []Layer {
 	for _, t := range s.v.st.Tracks() {
 		if t.Kind != stream.Video {
 			continue
 		}
 		l := Layer{Line: s.line}
-		if sh := s.v.shard.Load(); sh != nil {
+		if sh != nil {
 			l.Bitrate, l.Width, l.Height = sh.video.read(s.v.st)
 		} else {
 			_, l.Width, l.Height = new(meter).read(s.v.st)
@@ -61,24 +87,66 @@ func (s *Session) Layers() []Layer {
 	return nil
 }
 
-// Select sends the layer that fits c from now on. It returns ErrNoLayer if c
-// names an m-line, an encoding or a layer that does not exist; the choice is
-// then as before. Safe for concurrent use.
-//
-// With one layer there is nothing to switch: what can be chosen is what is sent.
+// describe tells of the qualities; nil while there is nothing to choose.
+func (sh *shard) describe(line int) []Layer {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if !sh.adaptive {
+		return nil
+	}
+	inputs := sh.layers
+	if len(inputs) == 0 {
+		inputs = []*input{sh.main}
+	}
+	var out []Layer
+	for _, in := range inputs {
+		for _, q := range in.qualities(nil, in.flowing()) {
+			for t, rate := range q.temporal {
+				l := Layer{Line: line, RID: q.rid, Spatial: int(q.spatial), Temporal: t, Width: q.w, Height: q.h}
+				if q.flowing {
+					l.Bitrate = int(rate)
+				}
+				out = append(out, l)
+			}
+		}
+	}
+	if len(out) == 1 {
+		return nil
+	}
+	return out
+}
+
+// Select sends what fits c from now on, as far as the network carries it: of a
+// layer that is too much for it, the sound would suffer, so that the best below
+// is sent until it is not. It returns ErrNoLayer if c names an m-line, an
+// encoding or a layer that does not exist; the choice is then as before. Safe
+// for concurrent use.
 func (s *Session) Select(c LayerChoice) error {
 	if s.line < 0 || c.Line != nil && *c.Line != s.line {
 		return ErrNoLayer
 	}
-	if c.RID == nil && c.Spatial == nil && c.Temporal == nil {
-		return nil // automatic within bounds
+	if (c.RID != nil || c.Spatial != nil || c.Temporal != nil) && !slices.ContainsFunc(s.Layers(), func(l Layer) bool {
+		return (c.RID == nil || *c.RID == l.RID && l.RID != "") && fits(c.Spatial, l.Spatial) && fits(c.Temporal, l.Temporal)
+	}) {
+		return ErrNoLayer
 	}
-	for _, l := range s.Layers() {
-		if (c.RID == nil || *c.RID == l.RID && l.RID != "") && fits(c.Spatial, l.Spatial) && fits(c.Temporal, l.Temporal) {
-			return nil
-		}
+	s.v.wish.Store(&c)
+	if sh := s.v.shard.Load(); sh != nil {
+		sh.chosen(s.v)
 	}
-	return ErrNoLayer
+	return nil
+}
+
+// chosen makes the wish of v count at once.
+func (sh *shard) chosen(v *viewer) {
+	now := time.Now()
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.adaptive {
+		sh.lookLocked(now)
+		sh.decideLocked(v, now)
+		sh.poke()
+	}
 }
 
 // fits says whether the wish, if there is one, is for have.

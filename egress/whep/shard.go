@@ -82,70 +82,138 @@ func (f *fanout) remove(v *viewer) *shard {
 	return sh
 }
 
-// shard is one goroutine that serves some viewers of one stream.
+// shard serves some viewers of one stream: on the goroutine that brings the
+// packets while they are few, else on one of its own for each input.
 type shard struct {
 	st     *stream.Stream
 	log    *slog.Logger
 	reader *stream.Reader
 	cancel context.CancelFunc
 	done   sync.WaitGroup
+	kick   chan struct{} // capacity 1: look at the timer
 	video  meter
 
 	mu      sync.Mutex // guards what follows
 	batch   *rtc.Batch
 	units   []*stream.Unit // scratch
 	viewers []*viewer
-	rings   [2]ring // by stream.Kind
+	rings   [2]ring // by stream.Kind, of the main stream
+
+	adaptive bool // there is, or was, something to choose
+	main     *input
+	layers   []*input // lowest first; none if the publisher sends one quality
+	decided  time.Time
+	all      []quality // as of decided, lowest first
+	of       []*input  // of all
 }
 
 func newShard(f *fanout) (*shard, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	sh := &shard{st: f.st, log: f.log, cancel: cancel, batch: f.endpoint.NewBatch(), units: make([]*stream.Unit, burst)}
+	sh := &shard{
+		st: f.st, log: f.log, cancel: cancel, kick: make(chan struct{}, 1),
+		batch: f.endpoint.NewBatch(), units: make([]*stream.Unit, burst),
+	}
 	sh.rings[stream.Audio].init(audioRing)
 	sh.rings[stream.Video].init(videoRing)
+	sh.main = &input{sh: sh, st: sh.st, ring: &sh.rings[stream.Video]}
 	sh.mu.Lock() // a publisher may call at once
 	defer sh.mu.Unlock()
 	var err error
 	sh.reader, err = f.st.NewReader(stream.ReaderOptions{
-		Name: "whep", Queue: readerQueue, Backlog: replayAge, PerFrame: true, OnReady: sh.serveInline,
+		Name: "whep", Queue: readerQueue, Backlog: replayAge, PerFrame: true,
+		OnReady: func() bool { return sh.serveInline(sh.main) },
 	})
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("read stream: %w", err)
 	}
-	sh.done.Go(func() { sh.run(ctx) }) // ended by close
+	sh.main.reader = sh.reader
+	sh.followLocked(ctx)
+	sh.done.Go(func() { sh.runInput(ctx, sh.main) }) // ended by close
+	sh.done.Go(func() { sh.watch(ctx) })             // ended by close
 	return sh, nil
 }
 
-// run serves the viewers while they are too many for serveInline.
-func (sh *shard) run(ctx context.Context) {
-	for sh.reader.Wait(ctx) == nil { // until the stream or the shard is closed
+// watch follows the layers of the publisher, and does what is due by time while
+// there is something to choose.
+func (sh *shard) watch(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		changed := sh.st.Changed() // before looking, so that nothing is missed
 		sh.mu.Lock()
-		sh.serveLocked()
+		sh.followLocked(ctx)
 		sh.mu.Unlock()
+		for waiting := true; waiting; {
+			timer.Stop()
+			if d := sh.tick(time.Now()); d > 0 {
+				timer.Reset(d)
+			}
+			select {
+			case <-changed:
+				waiting = false
+			case <-timer.C:
+			case <-sh.kick:
+			case <-ctx.Done():
+				return
+			}
+		}
 	}
 }
 
+// followLocked opens the layers that are new and closes those that have gone.
+func (sh *shard) followLocked(ctx context.Context) {
+	now := sh.st.Layers()
+	var inputs []*input
+	for _, l := range now {
+		i := slices.IndexFunc(sh.layers, func(in *input) bool { return in.st == l.Stream })
+		if i >= 0 {
+			inputs = append(inputs, sh.layers[i])
+			continue
+		}
+		in, err := sh.open(ctx, l)
+		if err != nil {
+			sh.log.Warn("layer not served", "stream", sh.st.Name(), "layer", l.ID, "err", err)
+			continue
+		}
+		inputs = append(inputs, in)
+	}
+	for _, in := range sh.layers {
+		if !slices.Contains(inputs, in) {
+			in.reader.Close()
+		}
+	}
+	sh.layers = inputs
+	if len(inputs) > 0 {
+		sh.adaptLocked()
+	}
+	sh.decided = time.Time{}
+}
+
 // serveInline serves a few viewers on the goroutine of the publisher.
-func (sh *shard) serveInline() bool {
+func (sh *shard) serveInline(in *input) bool {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if len(sh.viewers) > viewersInline {
 		return false
 	}
-	sh.serveLocked()
+	sh.serveLocked(in)
 	return true
 }
 
 // serveLocked sends all that is queued. Whoever takes units from the reader
 // holds the lock until they are sent, so that their order is kept.
-func (sh *shard) serveLocked() {
+func (sh *shard) serveLocked(in *input) {
 	for {
-		n := sh.reader.TryReadBatch(sh.units)
+		n := in.reader.TryReadBatch(sh.units)
 		if n == 0 {
 			return
 		}
-		sh.fanLocked(sh.units[:n])
+		if in == sh.main {
+			sh.fanLocked(sh.units[:n])
+		} else {
+			sh.fanLayerLocked(in, sh.units[:n])
+		}
 		clear(sh.units[:n])
 	}
 }
@@ -157,12 +225,34 @@ func (sh *shard) fanLocked(units []*stream.Unit) {
 		sh.rings[u.Track.Kind].add(u)
 		if u.Track.Kind == stream.Video {
 			sh.video.bytes.Add(int64(len(u.Packet.Payload)))
+			if sh.adaptive {
+				sh.main.grid.add(u)
+			} else if u.Temporal > 0 || u.Spatial > 0 {
+				sh.adaptLocked()
+			}
 		}
 	}
 	now := time.Now()
 	for _, v := range sh.viewers {
 		for _, u := range units {
 			v.sendLocked(sh.batch, u, now)
+		}
+	}
+	sh.batch.Flush()
+}
+
+// fanLayerLocked is fanLocked for a layer: for those who get it, or are about to.
+func (sh *shard) fanLayerLocked(in *input, units []*stream.Unit) {
+	for _, u := range units {
+		in.ring.add(u)
+		in.grid.add(u)
+	}
+	now := time.Now()
+	for _, v := range sh.viewers {
+		if a := v.video; a != nil && (a.from == in || a.target == in) {
+			for _, u := range units {
+				a.take(sh.batch, in, u, now)
+			}
 		}
 	}
 	sh.batch.Flush()
@@ -176,6 +266,13 @@ func (sh *shard) add(v *viewer) {
 	v.shard.Store(sh)
 	sh.viewers = append(sh.viewers, v)
 	now := time.Now()
+	if sh.adaptive && v.out[stream.Video].ssrc != 0 {
+		v.adapt(sh)
+		sh.lookLocked(now)
+		sh.decideLocked(v, now)
+		sh.poke()
+		return
+	}
 	gop := sh.rings[stream.Video].sinceKeyframe(now)
 	for _, u := range gop {
 		v.sendLocked(sh.batch, u, now)

@@ -2,6 +2,7 @@ package whep
 
 import (
 	"log/slog"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -33,8 +34,15 @@ type viewer struct {
 
 	shard atomic.Pointer[shard]
 
-	out     [2]output // by stream.Kind; guarded by shard.mu once connected
-	resends int       // left until the next report; guarded by shard.mu
+	wish atomic.Pointer[LayerChoice] // nil: automatic
+
+	// What follows is guarded by shard.mu once connected.
+	out     [2]output // by stream.Kind
+	video   *video    // nil while there is nothing to choose
+	resends int       // left until the next report
+	repairs int       // bytes of it left, for a narrow network
+	loss    float64   // of the last receiver report, 0 to 1
+	rtt     time.Duration
 
 	nacked, resent, plis atomic.Uint64
 }
@@ -67,26 +75,41 @@ func (v *viewer) init(peer *rtc.Session) {
 		o.ssrc, o.rtxSSRC = peer.SSRC(kind.String()), peer.RTXSSRC(kind.String())
 		o.codecs = peer.Codecs(kind.String())
 	}
-	v.resends = resendsPerReport
+	v.resends, v.repairs = resendsPerReport, math.MaxInt
+}
+
+// types returns the payload types for a track.
+func (o *output) types(t *stream.Track) (pt, rtxPT uint8, ok bool) {
+	if t == o.track {
+		return o.pt, o.rtxPT, o.carried
+	}
+	for _, c := range o.codecs {
+		if c.MimeType == string(t.Codec) {
+			return c.PayloadType, c.RTXPayloadType, true
+		}
+	}
+	return 0, 0, false
 }
 
 // choose takes the payload types for another track. They are per codec, so that
 // a publisher that changes its codec needs no renegotiation.
 func (o *output) choose(t *stream.Track) (changedTo bool) {
-	o.track, o.carried = t, false
-	for _, c := range o.codecs {
-		if c.MimeType == string(t.Codec) {
-			o.pt, o.rtxPT, o.carried = c.PayloadType, c.RTXPayloadType, true
-			return true
-		}
+	pt, rtxPT, ok := o.types(t)
+	o.track, o.carried = t, ok
+	if ok {
+		o.pt, o.rtxPT = pt, rtxPT
 	}
-	return false
+	return ok
 }
 
 // sendLocked queues u for the viewer. The shard's lock is held.
 func (v *viewer) sendLocked(b *rtc.Batch, u *stream.Unit, now time.Time) {
 	o := &v.out[u.Track.Kind]
 	if o.ssrc == 0 {
+		return
+	}
+	if v.video != nil && u.Track.Kind == stream.Video {
+		v.video.take(b, v.shard.Load().main, u, now)
 		return
 	}
 	if o.track != u.Track && !o.choose(u.Track) {
@@ -131,6 +154,10 @@ func (o *output) begin(u *stream.Unit, now time.Time) bool {
 // of the shard: as RTX (RFC 4588) where negotiated, else as it was.
 func (v *viewer) resendLocked(b *rtc.Batch, kind stream.Kind, r *ring, seq uint16) {
 	o := &v.out[kind]
+	if a := v.video; kind == stream.Video && a != nil && int16(seq-a.since) >= 0 {
+		v.repairLocked(b, seq)
+		return
+	}
 	orig := seq - o.seqOff
 	if int16(orig-o.since) < 0 || v.resends <= 0 {
 		return // numbered otherwise then, or asked too much
@@ -139,13 +166,9 @@ func (v *viewer) resendLocked(b *rtc.Batch, kind stream.Kind, r *ring, seq uint1
 	if u == nil || !o.started {
 		return
 	}
-	pt, rtxPT := o.pt, o.rtxPT
-	if u.Track != o.track {
-		old := output{codecs: o.codecs}
-		if !old.choose(u.Track) {
-			return
-		}
-		pt, rtxPT = old.pt, old.rtxPT
+	pt, rtxPT, ok := o.types(u.Track)
+	if !ok {
+		return
 	}
 	v.resends--
 	v.resent.Add(1)
@@ -159,26 +182,67 @@ func (v *viewer) resendLocked(b *rtc.Batch, kind stream.Kind, r *ring, seq uint1
 	b.Write(v.peer, h, []byte{byte(seq >> 8), byte(seq)}, u.Packet.Payload)
 }
 
+// repairLocked answers a NACK for video that was chosen.
+func (v *viewer) repairLocked(b *rtc.Batch, seq uint16) {
+	e := v.video.get(seq)
+	if e == nil || v.resends <= 0 || v.repairs <= 0 || int16(seq-v.video.pacer.next) >= 0 {
+		return
+	}
+	if v.video.again(b, e, time.Now(), false) {
+		v.resends--
+		v.repairs -= len(e.u.Packet.Payload)
+		v.resent.Add(1)
+	}
+}
+
 // onRTCP handles feedback of the viewer. It runs on the goroutine that reads
 // the socket: the work is bounded by the size of one RTCP packet.
-func (v *viewer) onRTCP(pkts []rtcp.Packet, _ time.Time) {
+func (v *viewer) onRTCP(pkts []rtcp.Packet, at time.Time) {
 	<-v.ready
 	for _, p := range pkts {
 		switch p := p.(type) {
 		case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
 			v.plis.Add(1)
-			v.st.RequestKeyframe()
+			v.source().RequestKeyframe()
 		case *rtcp.TransportLayerNack:
 			if sh := v.shard.Load(); sh != nil {
 				sh.resend(v, p)
+			}
+		case *rtcp.TransportLayerCC:
+			if sh := v.shard.Load(); sh != nil {
+				sh.feedback(v, p, at)
+			}
+		case *rtcp.ReceiverReport:
+			if sh := v.shard.Load(); sh != nil {
+				sh.received(v, p.Reports, at)
 			}
 		}
 	}
 }
 
+// source is the stream that the viewer's picture comes from.
+func (v *viewer) source() *stream.Stream {
+	sh := v.shard.Load()
+	if sh == nil {
+		return v.st
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if v.video != nil && v.video.from != nil {
+		return v.video.from.st
+	}
+	return v.st
+}
+
+// repairShare is how much of a narrow network repairs may take.
+const repairShare = 0.3
+
 // reportLocked sends a sender report for each kind in one compound packet.
 func (v *viewer) reportLocked(now time.Time) {
-	v.resends = resendsPerReport
+	v.resends, v.repairs = resendsPerReport, math.MaxInt
+	if v.video != nil && v.video.paced() {
+		v.repairs = int(repairShare * v.video.est.Rate() / 8 * reportEvery.Seconds())
+	}
 	var pkts []rtcp.Packet
 	var cnames []rtcp.SourceDescriptionChunk
 	at := v.st.Since(now)
@@ -217,26 +281,4 @@ const maxReportAge = 5 * time.Second
 func ntpTime(t time.Time) uint64 {
 	const from1900 = 2208988800 // seconds from 1900 to 1970
 	return uint64(t.Unix()+from1900)<<32 | uint64(t.Nanosecond())<<32/uint64(time.Second)
-}
-
-// Stats is what a viewer got and asked for.
-type Stats struct {
-	Packets, Octets [2]uint32 // by stream.Kind; of sender reports, wrap
-	Resent          uint64    // packets answered to NACKs
-	Nacked          uint64    // packets asked for
-	PLIs            uint64
-}
-
-func (v *viewer) stats() Stats {
-	st := Stats{Resent: v.resent.Load(), Nacked: v.nacked.Load(), PLIs: v.plis.Load()}
-	sh := v.shard.Load()
-	if sh == nil {
-		return st
-	}
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	for k := range v.out {
-		st.Packets[k], st.Octets[k] = v.out[k].packets, v.out[k].octets
-	}
-	return st
 }

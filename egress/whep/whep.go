@@ -188,4 +188,4 @@ type Session struct {
 }
 
 // Stats tells what the viewer got.
-func (s *Session) Stats() Stats { return s.v.stats() }
+func (s *Session) Stats() Stats { return s.v.stats(time.Now()) }

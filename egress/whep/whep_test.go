@@ -67,9 +67,13 @@ func (g *gate) watch() *watcher {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	w := &watcher{pc: pc, got: make(chan seen, 4096), ssrc: make(chan uint32, 4)}
-	done := make(chan struct{})
-	close(done)
+	return g.attach(pc)
+}
+
+// attach makes pc a viewer.
+func (g *gate) attach(pc *webrtc.PeerConnection) *watcher {
+	g.t.Helper()
+	w := &watcher{pc: pc, got: make(chan seen, 16384), ssrc: make(chan uint32, 4)}
 	pc.OnTrack(func(t *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
 		if t.Kind() == webrtc.RTPCodecTypeVideo {
 			w.ssrc <- uint32(t.SSRC())

@@ -1,0 +1,299 @@
+package whep
+
+import (
+	"time"
+
+	"github.com/lectern/lectern/egress/whep/bandwidth"
+	"github.com/lectern/lectern/internal/rtc"
+	"github.com/lectern/lectern/stream"
+)
+
+// logSize is how many packets to one viewer can be asked for again: three
+// seconds of 3 Mbit/s. A power of two.
+const logSize = 1024
+
+// logged is a packet as the viewer got it.
+type logged struct {
+	u      *stream.Unit
+	ts     uint32
+	seq    uint16
+	tseq   uint16 // transport-wide number of the first time
+	pidOff uint16
+	tl0Off uint8
+	marker bool
+}
+
+// video is the picture of a viewer that has something to choose: one of several
+// inputs at a time, perhaps without its higher layers, as one unbroken source.
+// It is guarded by shard.mu.
+type video struct {
+	v    *viewer
+	o    *output
+	kick func()
+
+	from   *input // what is sent; nil: nothing as yet, or frozen
+	target *input // what will be from its next keyframe on; nil: nothing
+	asked  time.Time
+	waits  time.Time // since when higher layers wait for a keyframe
+
+	spatial, wantSpatial   uint8
+	temporal, wantTemporal uint8
+
+	seqOff, pidOff uint16 // added to the input's
+	tsOff          uint32
+	tl0Off         uint8
+	lastPID        uint16
+	lastTL0        uint8
+	numbered       bool // lastPID holds
+
+	inTS, outTS uint32 // of the picture under way
+	keep        bool   // it is sent
+	picture     bool   // there is one
+	ended       bool   // the last packet sent had the marker
+
+	log   []logged
+	since uint16 // first number that may be in log
+
+	chooser  chooser
+	est      *bandwidth.Estimator // nil: no transport-wide feedback
+	reports  *bandwidth.Reports
+	rate     float64 // of the quality chosen, bit/s
+	want     float64 // that is worth a probe, bit/s
+	tseq     uint16
+	switches uint64
+
+	pacer pacer
+}
+
+// adapt gives v the means to choose. What it is sent goes on.
+func (v *viewer) adapt(sh *shard) {
+	o := &v.out[stream.Video]
+	if o.ssrc == 0 || v.video != nil {
+		return
+	}
+	start, reports := startRate, startReports
+	if len(sh.layers) == 0 || o.started {
+		// What flows already, or is all that there is, has the benefit of the doubt.
+		rate := 1.2 * sh.st.Rate()
+		start, reports = max(start, rate), max(reports, rate)
+	}
+	a := &video{
+		v: v, o: o, kick: sh.poke, log: make([]logged, logSize), ended: true,
+		reports: bandwidth.NewReports(reports),
+		spatial: gridSize, wantSpatial: gridSize, temporal: gridSize, wantTemporal: gridSize,
+	}
+	if v.peer.CountsTransport(rtc.Video) {
+		a.est = bandwidth.New(start)
+	}
+	if o.started && !o.skipping {
+		a.from, a.seqOff, a.since = sh.main, o.seqOff, o.lastSeq+1
+		a.pacer.next = o.lastSeq + 1
+	}
+	v.video = a
+}
+
+// take passes on what the viewer gets of an input.
+func (a *video) take(b *rtc.Batch, in *input, u *stream.Unit, now time.Time) {
+	if in == a.target && u.Keyframe && in.starts(u) && !a.cross(in, u) {
+		return
+	}
+	if in != a.from {
+		return
+	}
+	o := a.o
+	if o.track != u.Track && !o.choose(u.Track) {
+		a.v.log.Warn("viewer cannot decode the track", "stream", a.v.st.Name(), "codec", u.Track.Codec)
+		a.from, a.target = nil, in // until it can again
+		return
+	}
+	if !a.picture || u.Packet.Timestamp != a.inTS {
+		a.begin(u)
+	}
+	if !a.keep || layerOf(u.Spatial) > a.spatial {
+		a.seqOff--
+		return
+	}
+	marker := u.Packet.Marker || u.EndOfLayer && layerOf(u.Spatial) == a.spatial
+	a.put(b, u, marker, now)
+}
+
+// cross goes over to another input with u, the first packet of a keyframe. It
+// reports false if the viewer cannot decode it.
+func (a *video) cross(in *input, u *stream.Unit) bool {
+	o := a.o
+	if o.track != u.Track && !o.choose(u.Track) {
+		return false
+	}
+	if a.from != nil && a.from != in {
+		a.switches++
+	}
+	a.from, a.target, a.picture = in, nil, false
+	h := &u.Packet.Header
+	if !o.started {
+		o.started = true
+		a.seqOff, a.tsOff, a.since = 0, 0, h.SequenceNumber
+		a.pacer.next = h.SequenceNumber
+		return true
+	}
+	a.seqOff = o.lastSeq + 1 - h.SequenceNumber
+	if !a.ended {
+		a.seqOff++ // else the beginning of a picture passed for all of it
+	}
+	ticks := int64(u.PTS-o.lastPTS) * int64(u.Track.ClockRate) / int64(time.Second)
+	a.tsOff = o.lastTS + uint32(ticks) - h.Timestamp
+	a.pidOff, a.tl0Off = 0, 0
+	if id := stream.FindPictureID(u.Track.Codec, u.Packet.Payload); id.At > 0 && a.numbered {
+		a.pidOff = a.lastPID + 1 - readPID(id, u.Packet.Payload)
+		if id.TL0 > 0 {
+			a.tl0Off = a.lastTL0 + 1 - u.Packet.Payload[id.TL0]
+		}
+	}
+	return true
+}
+
+// begin decides about the picture that u begins.
+func (a *video) begin(u *stream.Unit) {
+	t := layerOf(u.Temporal)
+	a.spatial, a.temporal = min(a.spatial, a.wantSpatial), min(a.temporal, a.wantTemporal)
+	if u.Keyframe {
+		a.spatial, a.temporal = a.wantSpatial, a.wantTemporal
+	} else if t == a.temporal+1 && t <= a.wantTemporal && u.Switch {
+		a.temporal = t
+	}
+	a.picture, a.inTS, a.keep = true, u.Packet.Timestamp, t <= a.temporal
+	if !a.keep {
+		if u.Track.Codec == stream.VP8 {
+			// Decoders of VP8 wait for a picture whose number is missing; those of VP9
+			// know by the layers that they need not.
+			a.pidOff--
+		}
+		return
+	}
+	a.outTS = u.Packet.Timestamp + a.tsOff
+	if a.numbered && int32(a.outTS-a.o.lastTS) <= 0 {
+		a.outTS = a.o.lastTS + 1 // of the past: two inputs show the same moment
+	}
+}
+
+// put numbers a packet and sends it, now or when the pacer says.
+func (a *video) put(b *rtc.Batch, u *stream.Unit, marker bool, now time.Time) {
+	o := a.o
+	seq := u.Packet.SequenceNumber + a.seqOff
+	e := &a.log[seq%logSize]
+	*e = logged{u: u, ts: a.outTS, seq: seq, pidOff: a.pidOff, tl0Off: a.tl0Off, marker: marker}
+	if id := stream.FindPictureID(u.Track.Codec, u.Packet.Payload); id.At > 0 {
+		a.lastPID = readPID(id, u.Packet.Payload) + a.pidOff
+		if id.TL0 > 0 {
+			a.lastTL0 = u.Packet.Payload[id.TL0] + a.tl0Off
+		}
+	}
+	a.numbered, a.ended = true, marker
+	o.lastSeq, o.lastTS, o.lastPTS = seq, a.outTS, u.PTS
+	a.pace(b, e, now)
+}
+
+// get returns the packet that the viewer knows by seq, or nil.
+func (a *video) get(seq uint16) *logged {
+	e := &a.log[seq%logSize]
+	if e.u == nil || e.seq != seq {
+		return nil
+	}
+	return e
+}
+
+// emit sends a packet for the first time.
+func (a *video) emit(b *rtc.Batch, e *logged, now time.Time) {
+	o := a.o
+	pt, _, ok := o.types(e.u.Track)
+	if !ok {
+		return
+	}
+	h := rtc.Header{PayloadType: pt, SequenceNumber: e.seq, Timestamp: e.ts, SSRC: o.ssrc, Marker: e.marker}
+	n := len(e.u.Packet.Payload)
+	a.count(&h, n, now, false)
+	e.tseq = h.TransportSeq
+	var scratch [descriptorBytes]byte
+	prefix, payload := e.renumber(scratch[:0])
+	b.Write(a.v.peer, h, prefix, payload)
+	o.packets++
+	o.octets += uint32(n)
+}
+
+// count gives a packet its transport-wide number.
+func (a *video) count(h *rtc.Header, bytes int, now time.Time, probe bool) {
+	a.pacer.sent += bytes
+	if a.est == nil {
+		return
+	}
+	a.tseq++
+	h.Transport, h.TransportSeq = true, a.tseq
+	a.est.Sent(a.tseq, bytes, now, probe)
+}
+
+// again sends a packet once more, as RTX (RFC 4588) where negotiated. It reports
+// false if it cannot.
+func (a *video) again(b *rtc.Batch, e *logged, now time.Time, probe bool) bool {
+	o := a.o
+	pt, rtxPT, ok := o.types(e.u.Track)
+	if !ok {
+		return false
+	}
+	h := rtc.Header{PayloadType: pt, SequenceNumber: e.seq, Timestamp: e.ts, SSRC: o.ssrc, Marker: e.marker}
+	var scratch [descriptorBytes + 2]byte
+	if rtxPT == 0 || o.rtxSSRC == 0 {
+		// SRTP must not see two packets of one number: it is the same to the last bit.
+		if probe {
+			return false
+		}
+		h.Transport, h.TransportSeq = a.est != nil, e.tseq
+		prefix, payload := e.renumber(scratch[:0])
+		b.Write(a.v.peer, h, prefix, payload)
+		return true
+	}
+	h.PayloadType, h.SSRC, h.SequenceNumber = rtxPT, o.rtxSSRC, o.rtxSeq
+	o.rtxSeq++
+	a.count(&h, len(e.u.Packet.Payload), now, probe)
+	prefix, payload := e.renumber(append(scratch[:0], byte(e.seq>>8), byte(e.seq)))
+	b.Write(a.v.peer, h, prefix, payload)
+	return true
+}
+
+// descriptorBytes is more than the part of a payload descriptor that holds the
+// numbers: two bytes, picture id, layer indices, TL0PICIDX.
+const descriptorBytes = 8
+
+// renumber appends the head of the payload with the viewer's numbers to prefix,
+// and returns the rest of the payload.
+func (e *logged) renumber(prefix []byte) (head, rest []byte) {
+	p := e.u.Packet.Payload
+	if e.pidOff == 0 && e.tl0Off == 0 {
+		return prefix, p
+	}
+	id := stream.FindPictureID(e.u.Track.Codec, p)
+	if id.At == 0 {
+		return prefix, p
+	}
+	n := max(id.At+id.Len, id.TL0+1)
+	at := len(prefix)
+	prefix = append(prefix, p[:n]...)
+	head = prefix[at:]
+	pid := readPID(id, p) + e.pidOff
+	if id.Len == 2 {
+		head[id.At], head[id.At+1] = 0x80|byte(pid>>8), byte(pid)
+	} else {
+		head[id.At] = byte(pid) & 0x7f
+	}
+	if id.TL0 > 0 {
+		head[id.TL0] += e.tl0Off
+	}
+	return prefix, p[n:]
+}
+
+// readPID reads a picture id of 7 or 15 bits.
+func readPID(id stream.PictureID, p []byte) uint16 {
+	pid := uint16(p[id.At] & 0x7f)
+	if id.Len == 2 {
+		pid = pid<<8 | uint16(p[id.At+1])
+	}
+	return pid
+}
