@@ -86,7 +86,7 @@ func run(ctx context.Context) error {
 	raiseLimits()
 	if *dir != "" {
 		if b.tools, err = buildTools(ctx, *dir, b.dir); err != nil {
-			return err
+			fmt.Fprintln(os.Stderr, "bench: no comparison:", err)
 		}
 	}
 	b.out.line("%s, %d cores, %s, %s.", cpuName(), runtime.NumCPU(), runtime.Version(), time.Now().Format("2 January 2006"))

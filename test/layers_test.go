@@ -53,22 +53,18 @@ func qualities(t *testing.T, url, token string) *peer.LayerPublisher {
 }
 
 // follow gathers what a screen sees for so long, or until the layer is shown.
-func follow(s *screen, layer byte, within time.Duration) (all peer.Seen, shown byte, ok bool) {
-	end := time.Now().Add(within)
-	for time.Now().Before(end) {
+func follow(s *screen, layer byte, within time.Duration) (all peer.Seen, ok bool) {
+	for end := time.Now().Add(within); time.Now().Before(end); {
 		pause(100 * time.Millisecond)
 		seen := s.Take()
 		all.Pictures += seen.Pictures
 		all.Longest = max(all.Longest, seen.Longest)
 		all.Switches = append(all.Switches, seen.Switches...)
-		if n := len(all.Switches); n > 0 {
-			shown = all.Switches[n-1].Layer
-			if shown == layer {
-				return all, shown, true
-			}
+		if all.Layer = seen.Layer; seen.Layer == layer {
+			return all, true
 		}
 	}
-	return all, shown, false
+	return all, false
 }
 
 // A viewer whose network narrows gets the layer that fits within seconds, and
@@ -82,11 +78,11 @@ func TestLayers_FollowTheNetworkOfEachViewer(t *testing.T) {
 	net := newPoor(t, g, netsim.Link{Delay: 20 * time.Millisecond}, link(wide))
 	rich := attendAt(t, g.url("/whep/waves"), adminKey, webrtc.MimeTypeVP8)
 	poor := attendAt(t, net.url("/whep/waves"), adminKey, webrtc.MimeTypeVP8)
-	if _, shown, ok := follow(rich, 'h', 2*converged); !ok {
-		t.Fatalf("who has all the bandwidth there is sees %q", shown)
+	if seen, ok := follow(rich, 'h', 2*converged); !ok {
+		t.Fatalf("who has all the bandwidth there is sees %q", seen.Layer)
 	}
-	if _, shown, ok := follow(poor, 'h', 2*converged); !ok {
-		t.Fatalf("with 3 Mbit/s the viewer sees %q", shown)
+	if seen, ok := follow(poor, 'h', 2*converged); !ok {
+		t.Fatalf("with 3 Mbit/s the viewer sees %q", seen.Layer)
 	}
 	rich.Take()
 	began, asked := time.Now(), p.KeyframesAsked("l")+p.KeyframesAsked("m")+p.KeyframesAsked("h")
@@ -96,12 +92,12 @@ func TestLayers_FollowTheNetworkOfEachViewer(t *testing.T) {
 	}{{narrow, 'l'}, {wide, 'h'}, {narrow, 'l'}, {wide, 'h'}} {
 		net.relay.SetDown(link(c.rate))
 		changed := time.Now()
-		seen, shown, ok := follow(poor, c.layer, converged)
-		t.Logf("%d kbit/s: layer %q after %s, longest gap %s", c.rate/1000, shown, time.Since(changed).Round(100*time.Millisecond), seen.Longest.Round(time.Millisecond))
+		seen, ok := follow(poor, c.layer, converged)
+		t.Logf("%d kbit/s: layer %q after %s, longest gap %s", c.rate/1000, seen.Layer, time.Since(changed).Round(100*time.Millisecond), seen.Longest.Round(time.Millisecond))
 		if !ok {
-			t.Errorf("%d kbit/s: layer %q after %s, want %q", c.rate/1000, shown, converged, c.layer)
+			t.Errorf("%d kbit/s: layer %q after %s, want %q", c.rate/1000, seen.Layer, converged, c.layer)
 		}
-		rest, _, _ := follow(poor, 0, steadyFor)
+		rest, _ := follow(poor, 0, steadyFor)
 		if n := len(rest.Switches); n > int(steadyFor/(5*time.Second)) {
 			t.Errorf("%d kbit/s: %d switches in %s", c.rate/1000, n, steadyFor)
 		}
@@ -131,11 +127,11 @@ func TestLayers_ThatThePublisherStopsAreReplaced(t *testing.T) {
 		want   byte
 	}{{"", false, 'h'}, {"h", true, 'm'}, {"m", true, 'l'}, {"m", false, 'm'}, {"h", false, 'h'}} {
 		p.Pause(c.rid, c.paused)
-		seen, shown, ok := follow(s, c.want, 2*converged)
+		seen, ok := follow(s, c.want, 2*converged)
 		if !ok {
-			t.Fatalf("step %d: layer %q, want %q", i, shown, c.want)
+			t.Fatalf("step %d: layer %q, want %q", i, seen.Layer, c.want)
 		}
-		t.Logf("step %d: layer %q, longest gap %s", i, shown, seen.Longest.Round(time.Millisecond))
+		t.Logf("step %d: layer %q, longest gap %s", i, seen.Layer, seen.Longest.Round(time.Millisecond))
 		if i > 0 && seen.Longest > 1200*time.Millisecond {
 			t.Errorf("step %d: frozen for %s", i, seen.Longest)
 		}

@@ -67,7 +67,7 @@ func attendAt(t *testing.T, url, token, mime string) *screen {
 // it does not do to three.
 func (s *screen) smooth(t *testing.T, longest time.Duration) {
 	t.Helper()
-	const while = 8 * time.Second
+	const while = 5 * time.Second
 	var said []string
 	for range 3 {
 		s.Take()
@@ -150,13 +150,13 @@ func repaired(t *testing.T, p *page, id int, lossy bool) {
 	var said []string
 	for range 3 {
 		before := p.stats(id).Video
-		pause(6 * time.Second)
+		pause(4 * time.Second)
 		now := p.stats(id).Video
 		decoded, frozen := now.FramesDecoded-before.FramesDecoded, now.FreezeCount-before.FreezeCount
 		asked, calls := now.NackCount-before.NackCount, now.PLICount-before.PLICount
 		word := fmt.Sprintf("%d frames decoded, %d freezes of %.2f s, %d NACK, %d PLI", decoded, frozen, now.TotalFreezesDuration-before.TotalFreezesDuration, asked, calls)
 		t.Log(word)
-		if decoded >= 150 && frozen == 0 && calls <= 1 && (asked > 0 || !lossy) {
+		if decoded >= 100 && frozen == 0 && calls <= 1 && (asked > 0 || !lossy) {
 			return
 		}
 		said = append(said, word)

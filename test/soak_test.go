@@ -27,7 +27,7 @@ func soakFor(t *testing.T) time.Duration {
 	if v := os.Getenv("LECTERN_SOAK"); v != "" {
 		return must[time.Duration](t)(time.ParseDuration(v))
 	}
-	return 30 * time.Second
+	return 20 * time.Second
 }
 
 // holdings is what must not grow.

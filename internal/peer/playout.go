@@ -38,12 +38,13 @@ type Seen struct {
 	Longest   time.Duration   // between two pictures
 	Over300   int             // gaps between two pictures of more than 300 ms
 	Switches  []Switch        // of layers, the first picture included
+	Layer     byte            // that is shown now, as given to the publisher; 0 before the first picture
 }
 
 // Switch is a change of the layer that is shown.
 type Switch struct {
 	At    time.Time
-	Layer byte // as given to the publisher
+	Layer byte
 }
 
 // Latency returns the part q (0 to 1) of the latencies; 0 without any.
@@ -69,6 +70,7 @@ func (p *Playout) Take() Seen {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.seen
+	s.Layer = p.layer
 	if !p.last.IsZero() {
 		s.gap(time.Since(p.last))
 	}
