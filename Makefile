@@ -11,7 +11,7 @@ LINT       := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.6.0
 FUZZTIME   ?= 10s
 RUNFLAGS   ?=
 
-.PHONY: run build web test test-go test-web test-e2e bench lint fuzz docker check clean tools
+.PHONY: run build web test test-go test-web test-e2e bench bench-parts soak lint fuzz docker check clean tools
 
 run: build
 	@scripts/need.sh ffmpeg
@@ -54,11 +54,25 @@ test/browser/node_modules/.installed: test/browser/package-lock.json
 	cd test/browser && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-# Figures of this machine, as ratios within one run where they can be.
+# Figures of this machine; BENCHFLAGS="-quick", "-only fanout,storm", "-write".
+# The yardstick of the fan-out runs where its sources are found beside the
+# project (or BENCH_TOOLS names their folder).
+BENCHFLAGS  ?=
+BENCH_TOOLS ?= $(patsubst %/gateload,%,$(firstword $(wildcard ../*/bench/gateload)))
+
 bench: build
-	@scripts/need.sh ffmpeg
+	@scripts/need.sh go ffmpeg
+	BENCH_TOOLS=$(if $(BENCH_TOOLS),$(abspath $(BENCH_TOOLS))) GATEWAY_BIN=$(CURDIR)/$(BIN) go run ./bench $(BENCHFLAGS)
+
+# The parts of the fan-out, one by one.
+bench-parts:
 	go test -run '^$$' -bench . -benchtime 1s ./stream ./stream/frame ./internal/rtc ./storage
-	GATEWAY_BIN=$(CURDIR)/$(BIN) go run ./bench
+
+# Viewers come and go for SOAK; nothing may grow.
+SOAK ?= 30m
+soak: $(BIN) test/browser/node_modules/.installed
+	@scripts/need.sh ffmpeg chromium
+	LECTERN_SOAK=$(SOAK) GATEWAY_BIN=$(CURDIR)/$(BIN) go test -count=1 -timeout 6h -v -run TestSoak ./test
 
 lint:
 	go run $(LINT) run ./...

@@ -1,132 +1,154 @@
-// Command bench measures a running binary on this machine: the time from asking
-// to the first keyframe for WHEP, RTSP and RTMP. GATEWAY_BIN names the binary.
-// Figures belong into docs/PERFORMANCE.md with the machine they were made on.
+// Command bench measures the gateway on this machine: what a packet to a viewer
+// costs, what a viewer costs, how fast people get in, and what a poor network
+// does to them. Beside it, in turns, runs the same broadcast by pion's
+// PeerConnection, where the tools for that are given. It prints what it finds,
+// says which bars are met, and with -write puts all that into
+// docs/PERFORMANCE.md. Nothing is asserted: figures are of one machine.
+//
+//	GATEWAY_BIN=bin/lectern go run ./bench [-quick] [-only fanout,storm] [-rounds 3] [-tools DIR] [-write]
 package main
 
 import (
 	"context"
-	"encoding/json"
+	"flag"
 	"fmt"
-	"net/http"
 	"os"
-	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
-
-	"github.com/pion/webrtc/v4"
-
-	"github.com/lectern/lectern/internal/peer"
 )
 
-const (
-	adminKey = "benchmark-admin-key"
-	rounds   = 15
-	kbits    = 2500
-)
+const adminKey = "benchmark-admin-key"
+
+// bench is one run of measurements.
+type bench struct {
+	bin    string // the gateway
+	dir    string // temporary
+	tools  *tools // nil: not here
+	rounds int
+	quick  bool
+	out    report
+	clips  map[string]*clipFile
+}
+
+// section is one measurement.
+type section struct {
+	name string
+	run  func(context.Context) error
+}
+
+func (b *bench) sections() []section {
+	return []section{
+		{"start", b.start}, {"fanout", b.fanout}, {"memory", b.memory}, {"join", b.join}, {"storm", b.storm},
+		{"first", b.first}, {"loss", b.loss}, {"procs", b.procs}, {"bitrate", b.bitrate}, {"rooms", b.rooms},
+	}
+}
 
 func main() {
-	if err := run(); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run() error {
-	dir, err := os.MkdirTemp("", "lectern-bench-")
-	if err != nil {
+func run(ctx context.Context) error {
+	b := &bench{bin: os.Getenv("GATEWAY_BIN"), clips: make(map[string]*clipFile)}
+	var names []string
+	for _, s := range b.sections() {
+		names = append(names, s.name)
+	}
+	only := flag.String("only", "", "measure these only, with commas: "+strings.Join(names, ", "))
+	write := flag.Bool("write", false, "put the results into docs/PERFORMANCE.md")
+	dir := flag.String("tools", os.Getenv("BENCH_TOOLS"), "folder of the sources of gateload and baseline")
+	flag.IntVar(&b.rounds, "rounds", 3, "rounds of each measurement; the median counts")
+	flag.BoolVar(&b.quick, "quick", false, "one round, and the half of everything")
+	flag.Parse()
+	if b.quick {
+		b.rounds = 1
+	}
+	if b.bin == "" {
+		b.bin = "bin/lectern"
+	}
+	var err error
+	if b.bin, err = filepath.Abs(b.bin); err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	g, err := start(dir)
-	if err != nil {
+	if b.dir, err = os.MkdirTemp("", "lectern-bench-"); err != nil {
 		return err
 	}
-	defer g.stop()
-	fmt.Printf("time to the first keyframe, %d rounds, 720p30 at %d kbit/s, one publisher, loopback\n", rounds, kbits)
-	for _, mime := range []string{webrtc.MimeTypeH264, webrtc.MimeTypeVP8} {
-		clip, err := peer.MakeClip(dir, mime, kbits)
-		if err != nil {
-			return err
+	defer os.RemoveAll(b.dir)
+	raiseLimits()
+	if *dir != "" {
+		if b.tools, err = buildTools(ctx, *dir, b.dir); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: no comparison:", err)
 		}
-		if err := g.joins(clip); err != nil {
-			return err
+	}
+	b.out.line("%s, %d cores, %s, %s.", cpuName(), runtime.NumCPU(), runtime.Version(), time.Now().Format("2 January 2006"))
+	began := time.Now()
+	for _, s := range b.sections() {
+		if *only != "" && !slices.Contains(strings.Split(*only, ","), s.name) {
+			continue
 		}
+		if err := s.run(ctx); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			b.out.line("**%s was not measured: %v**", s.name, err)
+		}
+	}
+	b.out.bars()
+	fmt.Fprintf(os.Stderr, "measured in %s\n", time.Since(began).Round(time.Second))
+	if *write {
+		return b.out.replace("docs/PERFORMANCE.md")
 	}
 	return nil
 }
 
-// gateway is the binary under measurement.
-type gateway struct {
-	cmd  *exec.Cmd
-	data string
-	addr struct{ HTTP, RTSP, RTMP string }
+// seconds is how long a measurement runs.
+func (b *bench) seconds(full float64) time.Duration {
+	if b.quick {
+		full /= 2
+	}
+	return time.Duration(full * float64(time.Second))
 }
 
-func start(dir string) (*gateway, error) {
-	g := &gateway{data: filepath.Join(dir, "data")}
-	const any = "127.0.0.1:0"
-	g.cmd = exec.Command(os.Getenv("GATEWAY_BIN"), "serve", "--data", g.data, "--http", any, "--webrtc", any, "--rtsp", any, "--rtmp", any)
-	g.cmd.Env = append(os.Environ(), "LECTERN_ADMIN_KEY="+adminKey, "LECTERN_RTSP_UDP_PORT=0", "LECTERN_LOG_LEVEL=warn")
-	g.cmd.Stderr = os.Stderr
-	if err := g.cmd.Start(); err != nil {
-		return nil, err
+// raiseLimits allows as many sockets as the system lets this user have, for the
+// children too.
+func raiseLimits() {
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		return
 	}
-	for range 100 {
-		b, err := os.ReadFile(filepath.Join(g.data, "lectern.run.json"))
-		if err == nil && json.Unmarshal(b, &g.addr) == nil {
-			if resp, err := http.Get("http://" + g.addr.HTTP + "/readyz"); err == nil {
-				_ = resp.Body.Close()
-				return g, nil
+	l.Cur = l.Max
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		fmt.Fprintln(os.Stderr, "bench: limit of open files not raised:", err)
+	}
+}
+
+// cpuName is what Linux calls the processor.
+func cpuName() string {
+	raw, err := os.ReadFile("/proc/cpuinfo")
+	if err == nil {
+		for l := range strings.Lines(string(raw)) {
+			if name, ok := strings.CutPrefix(l, "model name"); ok {
+				return strings.TrimSpace(strings.TrimLeft(name, " \t:"))
 			}
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
-	g.stop()
-	return nil, fmt.Errorf("the gateway did not start")
+	return runtime.GOOS + "/" + runtime.GOARCH
 }
 
-func (g *gateway) stop() {
-	_ = g.cmd.Process.Signal(os.Interrupt)
-	_ = g.cmd.Wait()
-}
-
-func (g *gateway) token(role string) (string, error) {
-	out, err := exec.Command(os.Getenv("GATEWAY_BIN"), "token", "--data", g.data, "--room", "bench", "--role", role).Output()
-	return strings.TrimSpace(string(out)), err
-}
-
-// joins measures all ways of watching a publisher of clip.
-func (g *gateway) joins(clip *peer.Clip) error {
-	teacher, err := g.token("teacher")
-	if err != nil {
-		return err
+// pause lets time pass that is itself what is measured, or that things need to
+// settle.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
 	}
-	student, err := g.token("student")
-	if err != nil {
-		return err
-	}
-	player, err := g.token("player")
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	p, err := peer.Publish(ctx, peer.Options{URL: "http://" + g.addr.HTTP + "/whip/bench", Token: teacher}, clip.MIME, false)
-	if err != nil {
-		return fmt.Errorf("publish: %w", err)
-	}
-	played := make(chan error, 1)
-	go func() { played <- p.Play(ctx, clip) }() // ended by cancel
-	time.Sleep(2 * time.Second)
-	whep := func() (time.Duration, error) { return firstFrame(g.addr.HTTP, student, clip.MIME) }
-	rtsp := fmt.Sprintf("rtsp://%s/bench?token=%s", g.addr.RTSP, player)
-	rtmp := fmt.Sprintf("rtmp://%s/live/bench?token=%s", g.addr.RTMP, player)
-	report(clip.MIME, "WHEP", whep)
-	report(clip.MIME, "RTSP (TCP)", func() (time.Duration, error) { return firstByte("-rtsp_transport", "tcp", "-i", rtsp) })
-	report(clip.MIME, "RTSP (UDP)", func() (time.Duration, error) { return firstByte("-rtsp_transport", "udp", "-i", rtsp) })
-	report(clip.MIME, "RTMP", func() (time.Duration, error) { return firstByte("-i", rtmp) })
-	cancel()
-	<-played
-	return p.Close(true)
 }

@@ -220,7 +220,8 @@ func (s *Store) checkFree() error {
 	if err := unix.Statfs(s.cfg.Dir, &st); err != nil {
 		return fmt.Errorf("reading free space: %w", err)
 	}
-	if free := int64(st.Bavail) * st.Bsize; free < s.cfg.MinFree {
+	//nolint:unconvert // the width of Bsize differs between systems
+	if free := int64(st.Bavail) * int64(st.Bsize); free < s.cfg.MinFree {
 		return fmt.Errorf("%w: %d bytes free, %d wanted", ErrDiskFull, free, s.cfg.MinFree)
 	}
 	return nil

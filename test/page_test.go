@@ -30,6 +30,7 @@ type rtpStats struct {
 	TotalAudioEnergy                                                      float64
 	TotalSamplesReceived                                                  float64
 	FrameWidth                                                            int
+	TotalFreezesDuration                                                  float64 // s
 }
 
 type publishOptions struct {
@@ -54,6 +55,8 @@ type watchOptions struct {
 	URL   string `json:"url"`
 	Token string `json:"token"`
 	Wait  bool   `json:"wait,omitempty"`
+	Only  string `json:"only,omitempty"`  // "udp" or "tcp"
+	Relay bool   `json:"relay,omitempty"` // by TURN alone
 }
 
 func (p *page) watch(o watchOptions) int {

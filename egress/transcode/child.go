@@ -102,9 +102,7 @@ func startChild(path string, args []string, read map[int]func(io.Reader) error) 
 	c.cmd = exec.Command(path, args...)
 	c.cmd.Stderr = c.stderr
 	c.cmd.WaitDelay = time.Second
-	// A group of its own, so that a signal to the gateway's terminal does not end
-	// it, and so that whatever it starts ends with it.
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	c.cmd.SysProcAttr = childAttributes()
 
 	var theirs []*os.File
 	defer func() {

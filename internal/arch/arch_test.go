@@ -22,7 +22,7 @@ const module = "github.com/lectern/lectern"
 func floors() map[string]int {
 	return map[string]int{
 		"stream": 0, "config": 0, "web": 0, "internal/rtc": 0, "internal/rtmp": 0, "internal/peer": 0,
-		"internal/turn": 0, "internal/certs": 0,
+		"internal/turn": 0, "internal/certs": 0, "internal/netsim": 0,
 		"stream/frame": 1, "room/access": 1, "egress": 1, "egress/whep/bandwidth": 1,
 		"ingest": 2, "room": 2, "storage": 2, "internal/clip": 2,
 		"ingest/whip": 3, "egress/whep": 3, "egress/transcode": 3, "room/datachannel": 3, "storage/playback": 3,

@@ -28,9 +28,14 @@ type Clip struct {
 
 const clipFPS = 30
 
-// MakeClip encodes a test picture with ffmpeg: VP8 or H.264 at kbits with a
-// keyframe each second, and a tone. dir keeps the files.
+// MakeClip encodes a test picture of 720p with ffmpeg: VP8 or H.264 at kbits
+// with a keyframe each second, and a tone. dir keeps the files.
 func MakeClip(dir, mime string, kbits int) (*Clip, error) {
+	return MakeSmallClip(dir, mime, kbits, 720)
+}
+
+// MakeSmallClip is MakeClip in another size: height lines, 16:9.
+func MakeSmallClip(dir, mime string, kbits, height int) (*Clip, error) {
 	c := &Clip{MIME: mime}
 	rate := fmt.Sprintf("%dk", kbits)
 	video, audio := filepath.Join(dir, "clip.ivf"), filepath.Join(dir, "clip.ogg")
@@ -39,7 +44,7 @@ func MakeClip(dir, mime string, kbits int) (*Clip, error) {
 		video = filepath.Join(dir, "clip.h264")
 		encode = []string{"-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-profile:v", "baseline"}
 	}
-	args := append([]string{"-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=30", "-t", "4"}, encode...)
+	args := append([]string{"-v", "error", "-y", "-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=%dx%d:rate=30", height*16/9&^1, height), "-t", "4"}, encode...)
 	args = append(args, "-b:v", rate, "-maxrate", rate, "-bufsize", rate, "-g", "30", video)
 	if err := ffmpeg(args...); err != nil {
 		return nil, err
@@ -148,7 +153,11 @@ func (p *Publisher) Play(ctx context.Context, c *Clip) error {
 		}
 		now := time.Since(start)
 		for ; sent < int(now*clipFPS/time.Second); sent++ {
-			if err := p.Video.WriteSample(media.Sample{Data: c.frames[frame], Duration: time.Second / clipFPS}); err != nil {
+			data := c.frames[frame]
+			if p.Stamp {
+				data = stamped(data, 's', time.Now())
+			}
+			if err := p.Video.WriteSample(media.Sample{Data: data, Duration: time.Second / clipFPS}); err != nil {
 				return err
 			}
 			frame = (frame + 1) % len(c.frames)

@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -23,6 +25,8 @@ type Options struct {
 	URL   string // of the WHIP or WHEP endpoint
 	Token string
 	Wait  bool // WHEP: Prefer: wait
+	Thin  bool // a socket of its own on 127.0.0.1, which Viewer.Thin needs
+	Chat  bool // WHEP: open the channel of talk and enter the room
 }
 
 // session is one peer connection that was signalled over HTTP.
@@ -30,6 +34,7 @@ type session struct {
 	pc       *webrtc.PeerConnection
 	opts     Options
 	location string
+	socket   *thinSocket // with Options.Thin
 	readers  sync.WaitGroup
 	live     chan struct{} // closed when connected
 	once     sync.Once
@@ -38,6 +43,15 @@ type session struct {
 func newSession(opts Options) (*session, error) {
 	var se webrtc.SettingEngine
 	se.SetIncludeLoopbackCandidate(true)
+	var socket *thinSocket
+	if opts.Thin {
+		var err error
+		if socket, err = newThinSocket(netip.AddrFrom4([4]byte{127, 0, 0, 1})); err != nil {
+			return nil, err
+		}
+		se.SetICEUDPMux(socket)
+		se.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+	}
 	me := &webrtc.MediaEngine{}
 	if err := me.RegisterDefaultCodecs(); err != nil {
 		return nil, err
@@ -47,7 +61,7 @@ func newSession(opts Options) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{pc: pc, opts: opts, live: make(chan struct{})}
+	s := &session{pc: pc, opts: opts, socket: socket, live: make(chan struct{})}
 	pc.OnConnectionStateChange(func(st webrtc.PeerConnectionState) {
 		if st == webrtc.PeerConnectionStateConnected {
 			s.once.Do(func() { close(s.live) })
@@ -141,12 +155,19 @@ func (s *session) close(clean bool) error {
 		}
 	}
 	err = errors.Join(err, s.pc.Close())
+	if s.socket != nil {
+		err = errors.Join(err, s.socket.Close())
+	}
 	s.readers.Wait()
 	return err
 }
 
 // Viewer watches by WHEP.
-type Viewer struct{ *session }
+type Viewer struct {
+	*session
+	welcome chan struct{}
+	greeted sync.Once
+}
 
 // Watch connects a viewer. onRTP gets every packet, one goroutine per track.
 func Watch(ctx context.Context, opts Options, onRTP func(kind webrtc.RTPCodecType, mime string, p *rtp.Packet)) (*Viewer, error) {
@@ -171,10 +192,46 @@ func Watch(ctx context.Context, opts Options, onRTP func(kind webrtc.RTPCodecTyp
 			}
 		})
 	})
-	if err := s.connect(ctx); err != nil {
-		return nil, errors.Join(err, s.pc.Close())
+	v := &Viewer{session: s, welcome: make(chan struct{})}
+	if opts.Chat {
+		if err := v.talk(); err != nil {
+			return nil, errors.Join(err, s.pc.Close())
+		}
 	}
-	return &Viewer{s}, nil
+	if err := s.connect(ctx); err != nil {
+		return nil, errors.Join(err, s.close(true))
+	}
+	return v, nil
+}
+
+// talk opens the channel of talk and says hello on it (docs/PROTOCOL.md).
+func (v *Viewer) talk() error {
+	protocol := "lectern.v1"
+	ch, err := v.pc.CreateDataChannel("chat", &webrtc.DataChannelInit{Protocol: &protocol})
+	if err != nil {
+		return err
+	}
+	ch.OnOpen(func() {
+		_ = ch.SendText(`{"type":"hello","since":0,"name":"peer"}`) // a channel that is gone says so by Welcome
+	})
+	ch.OnMessage(func(m webrtc.DataChannelMessage) {
+		if bytes.Contains(m.Data, []byte(`"type":"welcome"`)) {
+			v.greeted.Do(func() { close(v.welcome) })
+		}
+	})
+	return nil
+}
+
+// Welcome is closed when the room has greeted; with Options.Chat.
+func (v *Viewer) Welcome() <-chan struct{} { return v.welcome }
+
+// Thin makes media count for nothing but Counts from now on: they are neither
+// decrypted nor handed on. Needs Options.Thin.
+func (v *Viewer) Thin() { v.socket.thin.Store(true) }
+
+// Counts is what has come so far. Needs Options.Thin.
+func (v *Viewer) Counts() Counts {
+	return Counts{Packets: v.socket.packets.Load(), Bytes: v.socket.bytes.Load()}
 }
 
 // Close ends the viewer with DELETE.
@@ -186,7 +243,9 @@ type Publisher struct {
 	Video *webrtc.TrackLocalStaticSample
 	Audio *webrtc.TrackLocalStaticSample
 	Raw   *webrtc.TrackLocalStaticRTP // instead of Video when asked for
+	Stamp bool                        // set before Play: pictures carry the time of sending, for Playout
 	keys  chan struct{}               // capacity 1: a keyframe is wanted
+	asked atomic.Int64                // requests for keyframes
 }
 
 // Publish connects a publisher of one video codec and Opus. With raw, packets of
@@ -201,7 +260,7 @@ func Publish(ctx context.Context, opts Options, videoMIME string, raw bool) (*Pu
 		return nil, errors.Join(err, s.pc.Close())
 	}
 	if err := s.connect(ctx); err != nil {
-		return nil, errors.Join(err, s.pc.Close())
+		return nil, errors.Join(err, s.close(true))
 	}
 	return p, nil
 }
@@ -243,6 +302,7 @@ func (p *Publisher) feedback(sender *webrtc.RTPSender) {
 		for _, pkt := range pkts {
 			switch pkt.(type) {
 			case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
+				p.asked.Add(1)
 				select {
 				case p.keys <- struct{}{}:
 				default:
@@ -251,6 +311,9 @@ func (p *Publisher) feedback(sender *webrtc.RTPSender) {
 		}
 	}
 }
+
+// KeyframesAsked is how many requests for keyframes have come.
+func (p *Publisher) KeyframesAsked() int { return int(p.asked.Load()) }
 
 // Close ends the publisher: with DELETE when clean, else without a word.
 func (p *Publisher) Close(clean bool) error { return p.close(clean) }

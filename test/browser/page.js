@@ -70,12 +70,16 @@
     };
   };
 
+  // Leaves the candidates of one transport, "udp" or "tcp".
+  const onlyBy = (transport, sdp) => sdp.replace(/a=candidate:\S+ \d+ (\S+) [^\r\n]*\r\n/g, (line, t) => (t.toLowerCase() === transport ? line : ""));
+
   const signal = async (s, url, token, headers = {}) => {
     await s.pc.setLocalDescription(await s.pc.createOffer());
     let offer = s.pc.localDescription.sdp;
     if (s.munge) offer = s.munge(offer);
     await gathered(s.pc);
     offer = s.pc.localDescription.sdp;
+    if (s.only) offer = onlyBy(s.only, offer);
     s.started = performance.now();
     const r = await fetch(url, {
       method: "POST",
@@ -89,6 +93,7 @@
     s.etag = r.headers.get("ETag");
     s.token = token;
     let answer = text;
+    if (s.only) answer = onlyBy(s.only, answer);
     if (s.dtx) answer = answer.replace(/(a=fmtp:\d+ [^\r\n]*useinbandfec=1)/, "$1;usedtx=1");
     await s.pc.setRemoteDescription({ type: "answer", sdp: answer });
     T.sessions.push(s);
@@ -121,8 +126,9 @@
     return signal(s, url, token);
   };
 
-  T.watch = async ({ url, token, wait = false }) => {
-    const s = { pc: new RTCPeerConnection(T.config), media: new MediaStream() };
+  T.watch = async ({ url, token, wait = false, only = "", relay = false }) => {
+    if (relay) await T.useServers(url, token);
+    const s = { pc: new RTCPeerConnection({ ...T.config, iceTransportPolicy: relay ? "relay" : "all" }), media: new MediaStream(), only };
     talk(s);
     s.pc.addTransceiver("video", { direction: "recvonly" });
     s.pc.addTransceiver("audio", { direction: "recvonly" });
@@ -149,8 +155,8 @@
     const report = await s.pc.getStats();
     for (const r of report.values()) {
       if (r.type === "inbound-rtp" || r.type === "outbound-rtp") {
-        const { framesDecoded, framesReceived, framesDropped, framesSent, freezeCount, packetsReceived, packetsLost, packetsSent, pliCount, nackCount, totalAudioEnergy, totalSamplesReceived, concealedSamples, frameWidth, keyFramesEncoded } = r;
-        out[r.kind] = { framesDecoded, framesReceived, framesDropped, framesSent, freezeCount, packetsReceived, packetsLost, packetsSent, pliCount, nackCount, totalAudioEnergy, totalSamplesReceived, concealedSamples, frameWidth, keyFramesEncoded };
+        const { framesDecoded, framesReceived, framesDropped, framesSent, freezeCount, packetsReceived, packetsLost, packetsSent, pliCount, nackCount, totalAudioEnergy, totalSamplesReceived, concealedSamples, frameWidth, keyFramesEncoded, totalFreezesDuration } = r;
+        out[r.kind] = { framesDecoded, framesReceived, framesDropped, framesSent, freezeCount, packetsReceived, packetsLost, packetsSent, pliCount, nackCount, totalAudioEnergy, totalSamplesReceived, concealedSamples, frameWidth, keyFramesEncoded, totalFreezesDuration };
         out.codec[r.kind] = report.get(r.codecId)?.mimeType;
       }
     }
