@@ -47,6 +47,8 @@ export { default as Send } from '@lucide/svelte/icons/send-horizontal';
 export { default as Shield } from '@lucide/svelte/icons/shield-check';
 export { default as Settings } from '@lucide/svelte/icons/settings-2';
 export { default as Signal } from '@lucide/svelte/icons/signal';
+export { default as SignalLow } from '@lucide/svelte/icons/signal-low';
+export { default as Sliders } from '@lucide/svelte/icons/sliders-horizontal';
 export { default as Stop } from '@lucide/svelte/icons/circle-stop';
 export { default as Sun } from '@lucide/svelte/icons/sun';
 export { default as Swap } from '@lucide/svelte/icons/arrow-left-right';
