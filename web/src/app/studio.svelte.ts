@@ -178,6 +178,7 @@ export class StudioModel {
       tracks: [track],
       codec: prefs.codec,
       several: this.several,
+      content: (track) => this.#contentOf(track),
     });
     this.#sharing.on('state', ({ phase, problem }) => {
       if (phase !== 'failed') return;
@@ -252,6 +253,7 @@ export class StudioModel {
       tracks,
       codec: prefs.codec,
       several: this.several,
+      content: (track) => this.#contentOf(track),
       channels: true,
     });
     this.#publisher = publisher;
@@ -289,6 +291,10 @@ export class StudioModel {
     }
     if (kind === 'camera' && this.source === 'screen') return;
     void this.#publisher?.replaceTrack(track);
+  }
+
+  #contentOf(track: MediaStreamTrack): 'camera' | 'screen' {
+    return track === this.capture.screen ? 'screen' : 'camera';
   }
 
   /** The person stopped sharing in the browser's own bar. */

@@ -112,8 +112,7 @@ describe('scarceOf', () => {
 
   it('tells a small computer from a slow network', () => {
     expect(scarceOf({ hardwareConcurrency: 1 })).toBe('computer');
-    expect(scarceOf({ connection: { effectiveType: '3g' } })).toBe('network');
-    expect(scarceOf({ connection: { downlink: 0.8 } })).toBe('network');
+    expect(scarceOf({ connection: { effectiveType: '2g' } })).toBe('network');
     expect(scarceOf({ connection: { saveData: true } })).toBe('network');
   });
 });

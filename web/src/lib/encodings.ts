@@ -111,11 +111,6 @@ export function fit(parameters: RTCRtpSendParameters, shot: Shot, accepted: bool
   }
 }
 
-/** What a track shows, by the hint that it was opened with. */
-export function contentOf(track: MediaStreamTrack): Content {
-  return track.contentHint === 'detail' || track.contentHint === 'text' ? 'screen' : 'camera';
-}
-
 /** The shorter side of the picture of a track; 720 where the browser does not say. */
 export function linesOf(track: MediaStreamTrack): number {
   const { width, height } = track.getSettings();
@@ -147,20 +142,17 @@ export type Scarce = 'computer' | 'network';
 /** The part of Navigator that tells of scarcity; few browsers have all of it. */
 export interface Means {
   hardwareConcurrency?: number;
-  connection?: { saveData?: boolean; effectiveType?: string; downlink?: number };
+  connection?: { saveData?: boolean; effectiveType?: string };
 }
-
-/** Megabits per second below which a network surely carries no second quality. */
-const SLOW = 1.5;
 
 /**
  * What there is too little of for several qualities: undefined when nothing is
  * known to be. Only a third more is computed than for one, so that all but the
- * smallest computers can; an uplink that is too small shows in class.
+ * smallest computers can. What browsers guess of a network is often wrong and never
+ * about its way up: only the slowest are believed, the rest shows in class.
  */
 export function scarceOf({ hardwareConcurrency, connection }: Means): Scarce | undefined {
   if (hardwareConcurrency !== undefined && hardwareConcurrency < 2) return 'computer';
-  const slow = ['slow-2g', '2g', '3g'].includes(connection?.effectiveType ?? '');
-  const narrow = connection?.downlink !== undefined && connection.downlink < SLOW;
-  return slow || narrow || connection?.saveData ? 'network' : undefined;
+  const slow = ['slow-2g', '2g'].includes(connection?.effectiveType ?? '');
+  return slow || connection?.saveData ? 'network' : undefined;
 }

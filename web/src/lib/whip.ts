@@ -1,7 +1,7 @@
 import {
+  type Content,
   type Encoding,
   type Shot,
-  contentOf,
   encodingsFor,
   fit,
   knowsScalability,
@@ -24,6 +24,8 @@ export interface PublisherOptions {
   codec?: CodecChoice;
   /** Send a camera in several qualities, where browser and server can. */
   several?: boolean;
+  /** What a track of the picture shows; a camera if nobody says. */
+  content?: (track: MediaStreamTrack) => Content;
   channels?: boolean;
   /** Take the stream even from somebody else who is on air in it. Needs the right to lead. */
   takeOver?: boolean;
@@ -48,6 +50,7 @@ export class Publisher extends Link {
     const wish: Wish = {
       codec: options.codec ?? 'auto',
       several: options.several ?? false,
+      content: options.content ?? (() => 'camera'),
       scalable: knowsScalability(),
     };
     let takeOver = options.takeOver ?? false;
@@ -123,11 +126,13 @@ export function withStartBitrate(sdp: string, kbps: number): string {
 }
 
 /** What is wished of the picture, whichever track it comes from. */
-type Wish = Omit<Shot, 'content' | 'lines'>;
+interface Wish extends Omit<Shot, 'content' | 'lines'> {
+  content: (track: MediaStreamTrack) => Content;
+}
 
 const shotOf = (track: MediaStreamTrack, wish: Wish): Shot => ({
   ...wish,
-  content: contentOf(track),
+  content: wish.content(track),
   lines: linesOf(track),
 });
 
