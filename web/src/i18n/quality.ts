@@ -40,8 +40,7 @@ export const qualityEn = {
   },
   sent: 'Goes out',
   waits: 'waits',
-  line: (lines: number, rate: number, bitrate: string) =>
-    `${lines}p, ${rate} pictures a second, ${bitrate}`,
+  line: (lines: number, rate: number, bitrate: string) => `${lines}p · ${rate}/s · ${bitrate}`,
   available: 'Carries about',
   lost: 'Lost on the way',
   percent: (share: string) => `${share} %`,
@@ -86,7 +85,7 @@ export const qualityZh: typeof qualityEn = {
   },
   sent: '正在发送',
   waits: '暂停',
-  line: (lines, rate, bitrate) => `${lines}p，每秒 ${rate} 帧，${bitrate}`,
+  line: (lines, rate, bitrate) => `${lines}p · ${rate} 帧/秒 · ${bitrate}`,
   available: '上行约',
   lost: '途中丢失',
   percent: (share) => `${share}%`,

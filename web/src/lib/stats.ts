@@ -9,6 +9,7 @@ export interface Report {
   frameHeight?: number;
   frameWidth?: number;
   framesPerSecond?: number;
+  targetBitrate?: number;
   framesSent?: number;
   framesEncoded?: number;
   rid?: string;

@@ -84,6 +84,8 @@ export class UplinkMeter {
       if (r.type !== 'outbound-rtp') continue;
       const one = this.#count(id, r, seconds);
       bitrate += one.bitrate;
+      // Browsers feel for more room by sending the smallest quality again, and again.
+      one.bitrate = Math.min(one.bitrate, r.targetBitrate ?? Infinity);
       if (r.kind !== 'video' || idle.includes(one.rid)) continue;
       sent.push(one);
       limits.add(r.qualityLimitationReason ?? '');
