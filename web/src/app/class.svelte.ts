@@ -3,8 +3,9 @@ import type { Api } from '../lib/api.ts';
 import { type LinkState, beginning } from '../lib/link.ts';
 import { pause } from '../lib/backoff.ts';
 import type { PeerSession } from '../lib/session.ts';
-import type { Path } from '../lib/stats.ts';
+import { type Path, linesReceived, pathOf, reports } from '../lib/stats.ts';
 import { Viewer } from '../lib/whep.ts';
+import { QualityModel } from './quality.svelte.ts';
 import { RoomModel } from './room.svelte.ts';
 
 /**
@@ -27,8 +28,8 @@ interface Extra {
 }
 
 const MAX_EXTRAS = 3;
-/** How often the browser is asked which way it takes, ms. */
-const PATH_EVERY = 3000;
+/** How often the browser is asked what it gets and by which way, ms. */
+const STATS_EVERY = 2000;
 
 /** A student's side of a class: one viewer for the main stream, with the data, and one for each other. */
 export class ClassModel {
@@ -37,6 +38,8 @@ export class ClassModel {
   readonly #stop = new AbortController();
   readonly #main: Viewer;
   #extras: Extra[] = [];
+  /** How good the picture is, and shall be. */
+  readonly quality = new QualityModel();
 
   link = $state.raw<LinkState>(beginning);
   /** The way that picture and sound take; undefined while there is none. */
@@ -102,7 +105,7 @@ export class ClassModel {
   start(): void {
     void this.room.start();
     void this.#main.start(this.#stop.signal);
-    void this.#followPath();
+    void this.#followStats();
   }
 
   retryNow(): void {
@@ -119,16 +122,20 @@ export class ClassModel {
     for (const extra of this.#extras) this.#end(extra);
   }
 
-  async #followPath(): Promise<void> {
+  async #followStats(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      this.path = await this.#main.path().catch(() => undefined);
-      await pause(PATH_EVERY, signal).catch(() => undefined);
+      const { session } = this.#main;
+      const all = session?.connected ? await reports(session.pc).catch(() => undefined) : undefined;
+      this.path = all && pathOf(all);
+      this.quality.got(all && this.phase === 'live' ? linesReceived(all.values()) : 0, Date.now());
+      await pause(STATS_EVERY, signal).catch(() => undefined);
     }
   }
 
   #mainSession(session: PeerSession): void {
     this.room.attach(session);
+    this.quality.follow(session, 'main');
     this.#show('main', session);
   }
 
@@ -179,7 +186,14 @@ export class ClassModel {
       credential: this.#api.credential ?? '',
       expectMedia: () => this.room.liveSlots.includes(slot),
     });
-    viewer.on('session', (session) => this.#show(slot, session), stop.signal);
+    viewer.on(
+      'session',
+      (session) => {
+        this.quality.follow(session, slot);
+        this.#show(slot, session);
+      },
+      stop.signal,
+    );
     void viewer.start(stop.signal);
     return { slot, viewer, stop };
   }

@@ -1,5 +1,6 @@
 import type { CodecChoice } from '../lib/whip.ts';
 import type { Picture } from '../lib/devices.ts';
+import type { Quality } from '../lib/layers.ts';
 import { randomId } from '../lib/random.ts';
 
 /** What this browser remembers of a person's habits. */
@@ -14,6 +15,10 @@ interface Kept {
   record: boolean;
   codec: CodecChoice;
   picture: Picture;
+  /** Send several qualities; '': as this computer and its network can. */
+  several: '' | 'on' | 'off';
+  /** Of the picture of a class; '': as this network is. */
+  quality: '' | Quality;
   camera: string;
   microphone: string;
   mirror: boolean;
@@ -31,6 +36,8 @@ const defaults: Kept = {
   record: true,
   codec: 'auto',
   picture: 'auto',
+  several: '',
+  quality: '',
   camera: '',
   microphone: '',
   mirror: true,

@@ -1,7 +1,9 @@
 import type { Api, Info, Issued } from '../lib/api.ts';
 import type { LinkState } from '../lib/link.ts';
 import { type Problem, Problem as ProblemError, toProblem } from '../lib/problem.ts';
-import type { Path, Uplink } from '../lib/stats.ts';
+import { type Scarce, scarceOf } from '../lib/encodings.ts';
+import type { Path } from '../lib/stats.ts';
+import type { Uplink } from '../lib/uplink.ts';
 import { Publisher } from '../lib/whip.ts';
 import { AccessModel } from './access.svelte.ts';
 import { Capture } from './capture.svelte.ts';
@@ -12,8 +14,6 @@ import { RoomModel } from './room.svelte.ts';
 export type StudioStage = 'setup' | 'starting' | 'air' | 'ended';
 
 const UPLINK_EVERY = 2000;
-const VIDEO_BITRATE = 4_000_000;
-const SCREEN_BITRATE = 3_000_000;
 const PLAYER_TTL = '24h';
 /** Where an assistant appears while somebody else has the main stream. */
 const ASSISTANT_SLOT = 'assistant';
@@ -60,6 +60,10 @@ export class StudioModel {
   endedElsewhere = $state(false);
   sharing = $state(false);
   lectureId = $state('');
+  /** What there is too little of here for several qualities. */
+  readonly scarce: Scarce | undefined = scarceOf(navigator);
+  /** Whether a camera goes out in several qualities. */
+  readonly several: boolean = $derived(prefs.several ? prefs.several === 'on' : !this.scarce);
 
   /** On air and connected: the only time when the page says so. */
   readonly live: boolean = $derived(this.stage === 'air' && this.link?.phase === 'up');
@@ -173,7 +177,8 @@ export class StudioModel {
       credential: this.api.credential ?? '',
       tracks: [track],
       codec: prefs.codec,
-      maxBitrate: SCREEN_BITRATE,
+      several: this.several,
+      content: (track) => this.#contentOf(track),
     });
     this.#sharing.on('state', ({ phase, problem }) => {
       if (phase !== 'failed') return;
@@ -247,7 +252,8 @@ export class StudioModel {
       credential: this.api.credential ?? '',
       tracks,
       codec: prefs.codec,
-      maxBitrate: VIDEO_BITRATE,
+      several: this.several,
+      content: (track) => this.#contentOf(track),
       channels: true,
     });
     this.#publisher = publisher;
@@ -285,6 +291,10 @@ export class StudioModel {
     }
     if (kind === 'camera' && this.source === 'screen') return;
     void this.#publisher?.replaceTrack(track);
+  }
+
+  #contentOf(track: MediaStreamTrack): 'camera' | 'screen' {
+    return track === this.capture.screen ? 'screen' : 'camera';
   }
 
   /** The person stopped sharing in the browser's own bar. */

@@ -2,6 +2,7 @@ import { accessEn } from './access.ts';
 import { connectionEn } from './connection.ts';
 import { diagnoseEn } from './diagnose.ts';
 import { problemsEn } from './problems.ts';
+import { qualityEn } from './quality.ts';
 
 const many = (n: number, one: string, other: string) => (n === 1 ? one : other);
 
@@ -33,6 +34,7 @@ export const en = {
 
   access: accessEn,
   connection: connectionEn,
+  quality: qualityEn,
   diagnosePage: diagnoseEn,
 
   homePage: {
@@ -152,13 +154,6 @@ export const en = {
     interruptedHint: 'Your upload is interrupted; the recording waits.',
     interruptedLive: 'Your upload is interrupted.',
     connecting: 'Connecting',
-    uplink: {
-      good: 'Upload good',
-      lowered: (height: number) => `Weak uplink: lowered to ${height}p`,
-      lossy: 'Weak uplink: parts are lost',
-      soundOnly: 'Upload good, sound only',
-      measuring: 'Measuring the upload',
-    },
     whatStudentsSee: 'What students see',
     yourScreen: 'Your screen',
     yourCamera: 'Your camera',

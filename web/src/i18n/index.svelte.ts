@@ -1,4 +1,5 @@
 import { prefs, remember } from '../app/prefs.svelte.ts';
+import { bitrate } from '../lib/format.ts';
 import type { Problem } from '../lib/problem.ts';
 import { type Catalogue, en } from './en.ts';
 import { zh } from './zh.ts';
@@ -40,6 +41,11 @@ class I18n {
   /** The server's sentence on why a player is not served, in this language. */
   reason(sentence: string): string {
     return this.t.reasons[sentence] ?? sentence;
+  }
+
+  /** "640 kbit/s", "1.3 Mbit/s". */
+  bitrate(bitsPerSecond: number): string {
+    return bitrate(bitsPerSecond, this.locale);
   }
 
   time(at: number | string): string {

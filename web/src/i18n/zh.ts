@@ -3,6 +3,7 @@ import { connectionZh } from './connection.ts';
 import { diagnoseZh } from './diagnose.ts';
 import type { Catalogue } from './en.ts';
 import { problemsZh, reasonsZh } from './problems.ts';
+import { qualityZh } from './quality.ts';
 
 /** Every sentence of the pages in Simplified Chinese. */
 export const zh: Catalogue = {
@@ -32,6 +33,7 @@ export const zh: Catalogue = {
 
   access: accessZh,
   connection: connectionZh,
+  quality: qualityZh,
   diagnosePage: diagnoseZh,
 
   homePage: {
@@ -150,13 +152,6 @@ export const zh: Catalogue = {
     interruptedHint: '上传中断；录像在等待。',
     interruptedLive: '上传中断。',
     connecting: '正在连接',
-    uplink: {
-      good: '上传良好',
-      lowered: (height) => `上行较弱：已降到 ${height}p`,
-      lossy: '上行较弱：有部分丢失',
-      soundOnly: '上传良好，只有声音',
-      measuring: '正在测量上传',
-    },
     whatStudentsSee: '学生看到的画面',
     yourScreen: '你的屏幕',
     yourCamera: '你的摄像头',

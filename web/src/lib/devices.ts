@@ -71,7 +71,7 @@ export class Devices extends Emitter<DeviceEvents> {
         audio: microphoneWish(microphone),
       });
       void this.refresh();
-      return stream.getTracks();
+      return stream.getTracks().map(moving);
     } catch (err) {
       throw deviceProblem(err, 'camera');
     }
@@ -103,7 +103,7 @@ export class Devices extends Emitter<DeviceEvents> {
     try {
       const stream = await this.#media.getUserMedia(constraints);
       void this.refresh(); // names are known from now on
-      return firstOf(stream, `${what}_missing`);
+      return moving(firstOf(stream, `${what}_missing`));
     } catch (err) {
       throw deviceProblem(err, what);
     }
@@ -127,6 +127,12 @@ function microphoneWish(id: string): MediaTrackConstraints {
     noiseSuppression: true,
     autoGainControl: true,
   };
+}
+
+/** Faces: smoothness counts more than sharpness. */
+function moving(track: MediaStreamTrack): MediaStreamTrack {
+  if (track.kind === 'video' && 'contentHint' in track) track.contentHint = 'motion';
+  return track;
 }
 
 function firstOf(stream: MediaStream, code: string): MediaStreamTrack {

@@ -25,6 +25,14 @@ export function bytes(n: number, locale: string): string {
   }).format(value);
 }
 
+/** "640 kbit/s", "1.3 Mbit/s". */
+export function bitrate(bitsPerSecond: number, locale: string): string {
+  const kilo = Math.max(0, bitsPerSecond) / 1000;
+  const number = (n: number, maximumFractionDigits: number) =>
+    new Intl.NumberFormat(locale, { maximumFractionDigits }).format(n);
+  return kilo < 999.5 ? `${number(kilo, 0)}\u00a0kbit/s` : `${number(kilo / 1000, 1)}\u00a0Mbit/s`;
+}
+
 /** Reads "1h2m3s", "62m", "93", "1:02:03" as seconds; undefined for anything else. */
 export function parseTime(text: string): number | undefined {
   if (/^\d+(\.\d+)?$/.test(text)) return Number(text);

@@ -1,4 +1,5 @@
 import { abortReason } from './backoff.ts';
+import { parseLinks } from './iceservers.ts';
 import { Problem, problemOf, toProblem } from './problem.ts';
 import { FRAGMENT_TYPE } from './sdpfrag.ts';
 
@@ -28,7 +29,7 @@ interface RequestOptions {
   signal: AbortSignal;
   headers?: Record<string, string>;
   body?: string;
-  /** Milliseconds. */
+  /** Milliseconds; 0: as long as it takes. */
   timeout?: number;
 }
 
@@ -37,6 +38,7 @@ export class Resource {
   readonly #options: ResourceOptions;
   #url = '';
   #etag = '';
+  #links = '';
 
   constructor(options: ResourceOptions) {
     this.#options = options;
@@ -63,7 +65,33 @@ export class Resource {
     const base = response.url || new URL(endpoint, globalThis.location?.href).href;
     this.#url = new URL(location, base).href;
     this.#etag = response.headers.get('ETag') ?? '';
-    return { answer: await response.text(), links: response.headers.get('Link') };
+    const links = response.headers.get('Link');
+    this.#links = links ?? '';
+    return { answer: await response.text(), links };
+  }
+
+  /** The address of an extension that the server announced; '' when it has none of this name. */
+  extension(relation: string): string {
+    const link = parseLinks(this.#links).find(({ params }) => params.get('rel') === relation);
+    return link ? new URL(link.target, this.#url).href : '';
+  }
+
+  /** Posts JSON to an address of the session; returns the Location of what was made, or ''. */
+  async post(url: string, body: unknown, signal: AbortSignal): Promise<string> {
+    const headers = { 'Content-Type': 'application/json' };
+    const options = { signal, headers, body: JSON.stringify(body) };
+    const response = await this.#request('POST', url, options);
+    if (!response.ok) throw await problemOf(response);
+    const location = response.headers.get('Location');
+    return location ? new URL(location, url).href : '';
+  }
+
+  /** Reads an address of the session for as long as it goes on. */
+  async read(url: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+    const headers = { Accept: 'text/event-stream' };
+    const response = await this.#request('GET', url, { signal, headers, timeout: 0 });
+    if (!response.ok || !response.body) throw await problemOf(response);
+    return response.body;
   }
 
   /** Tells of candidates. Rejects with a Problem. */
@@ -132,7 +160,10 @@ export class Resource {
 
   async #request(method: string, url: string, options: RequestOptions): Promise<Response> {
     const { signal, headers, body, timeout } = options;
-    const limit = AbortSignal.timeout(timeout ?? REQUEST_TIMEOUT);
+    const limit =
+      timeout === 0
+        ? new AbortController().signal
+        : AbortSignal.timeout(timeout ?? REQUEST_TIMEOUT);
     try {
       return await this.#options.fetch(url, {
         method,

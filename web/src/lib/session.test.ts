@@ -138,6 +138,36 @@ describe('PeerSession', () => {
     expect(peer.remoteDescription?.sdp).toContain('m=video');
   });
 
+  it('fits its senders once the answer is set, and finds the extensions in it', async () => {
+    const link =
+      '</whep/algebra/s1/layer>; rel="urn:x:layer", </whep/algebra/s1/sse>; rel="urn:x:sse"';
+    const made = { Location: '/whep/algebra/s1', Link: link };
+    answers = [
+      new Response(SDP, { status: 201, headers: made }),
+      new Response(null, { status: 201, headers: { Location: '/whep/algebra/s1/sse/7' } }),
+      new Response('{"code":"no_such_layer"}', { status: 422 }),
+    ];
+    const answered: unknown[] = [];
+    const session = make({
+      answered: (pc) => Promise.resolve(void answered.push(pc.remoteDescription?.sdp)),
+    });
+    await session.open(signal);
+    expect(answered).toEqual([SDP]);
+    const { resource } = session;
+    const layer = resource.extension('urn:x:layer');
+    expect(layer).toBe('http://server.example/whep/algebra/s1/layer');
+    expect(resource.extension('urn:x:none')).toBe('');
+    const events = resource.extension('urn:x:sse');
+    expect(await resource.post(events, ['layers'], signal)).toBe(
+      'http://server.example/whep/algebra/s1/sse/7',
+    );
+    expect(calls[1]?.init).toMatchObject({ method: 'POST', body: '["layers"]' });
+    await expect(resource.post(layer, { rid: 'f' }, signal)).rejects.toMatchObject({
+      code: 'no_such_layer',
+      final: true,
+    });
+  });
+
   it('takes over the ICE servers before it makes an offer', async () => {
     answers = [created()];
     const set: unknown[] = [];

@@ -25,6 +25,8 @@ export interface SessionOptions {
   prepare: (pc: RTCPeerConnection) => void;
   /** Changes the answer before it is set. */
   tune?: (sdp: string) => string;
+  /** Called when the answer is set, before anything flows. */
+  answered?: (pc: RTCPeerConnection) => Promise<void>;
   /** Replaced in tests. */
   createPeer?: () => RTCPeerConnection;
   fetch?: typeof fetch;
@@ -54,14 +56,14 @@ export class PeerSession extends Emitter<SessionEvents> {
   readonly files?: RTCDataChannel;
   readonly #options: SessionOptions;
   readonly #closed = new AbortController();
-  readonly #resource: Resource;
+  readonly resource: Resource;
   readonly #trickle: Trickle;
   #lost = false;
 
   constructor(options: SessionOptions) {
     super();
     this.#options = options;
-    this.#resource = new Resource({
+    this.resource = new Resource({
       endpoint: options.endpoint,
       credential: options.credential,
       closed: this.#closed.signal,
@@ -86,18 +88,24 @@ export class PeerSession extends Emitter<SessionEvents> {
 
   /** The address of the session; '' before there is one. */
   get address(): string {
-    return this.#resource.url;
+    return this.resource.url;
+  }
+
+  /** Aborts when the session is closed. */
+  get ended(): AbortSignal {
+    return this.#closed.signal;
   }
 
   /** Offers, posts and waits until the connection stands. Rejects with a Problem. */
   async open(signal: AbortSignal): Promise<void> {
     const offer = await this.#offer({}, signal);
     const wait = this.#options.wait ?? false;
-    const { answer, links } = await this.#resource.create(offer, wait, signal);
+    const { answer, links } = await this.resource.create(offer, wait, signal);
     this.#options.servers?.note(links);
     this.#trickle.follow(offer);
     const sdp = this.#options.tune?.(answer) ?? answer;
     await this.pc.setRemoteDescription({ type: 'answer', sdp });
+    await this.#options.answered?.(this.pc);
     await this.#connected(signal);
   }
 
@@ -111,7 +119,7 @@ export class PeerSession extends Emitter<SessionEvents> {
     if (this.pc.signalingState !== 'stable')
       await this.pc.setLocalDescription({ type: 'rollback' });
     const offer = await this.#offer({ iceRestart: true }, signal);
-    const fragment = await this.#resource.restart(fragmentOf(offer), signal);
+    const fragment = await this.resource.restart(fragmentOf(offer), signal);
     this.#trickle.follow(offer);
     await this.pc.setRemoteDescription({ type: 'answer', sdp: withFragment(answer, fragment) });
     await this.#connected(signal);
@@ -119,7 +127,7 @@ export class PeerSession extends Emitter<SessionEvents> {
 
   /** Asks the server whether it still has the session. */
   probe(signal: AbortSignal): Promise<Probe> {
-    return this.#resource.probe(signal);
+    return this.resource.probe(signal);
   }
 
   /** Ends the session; tells the server if tell is set. Idempotent, never rejects. */
@@ -127,7 +135,7 @@ export class PeerSession extends Emitter<SessionEvents> {
     if (this.#closed.signal.aborted) return;
     this.#closed.abort();
     this.pc.close();
-    if (tell) await this.#resource.remove();
+    if (tell) await this.resource.remove();
   }
 
   /** Makes and sets a local description; returns it with the candidates that come at once. */
@@ -156,7 +164,7 @@ export class PeerSession extends Emitter<SessionEvents> {
     const { signal } = this.#closed;
     for (let tries = 1; !signal.aborted; tries++) {
       try {
-        await this.#resource.trickle(fragment, signal);
+        await this.resource.trickle(fragment, signal);
         return;
       } catch (err) {
         if (signal.aborted) return;

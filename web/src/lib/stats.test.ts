@@ -1,56 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { UplinkMeter, mediaBytes, pathBytes, pathOf } from './stats.ts';
+import { linesReceived, mediaBytes, pathBytes, pathOf } from './stats.ts';
 
-type Reports = Parameters<UplinkMeter['read']>[0];
-
-function sample(bytesSent: number, reason = 'none', fractionLost = 0): Reports {
-  return new Map(
-    Object.entries({
-      v: {
-        type: 'outbound-rtp',
-        kind: 'video',
-        bytesSent,
-        frameHeight: 540,
-        qualityLimitationReason: reason,
-        codecId: 'c',
-      },
-      c: { type: 'codec', mimeType: 'video/VP8' },
-      r: { type: 'remote-inbound-rtp', fractionLost },
-    }),
-  );
-}
-
-describe('UplinkMeter', () => {
-  it('measures bits per second between two calls', () => {
-    const meter = new UplinkMeter();
-    expect(meter.read(sample(1000), 10_000).bitrate).toBe(0);
-    expect(meter.read(sample(251_000), 12_000)).toEqual({
-      quality: 'good',
-      height: 540,
-      bitrate: 1_000_000,
-      codec: 'VP8',
-    });
-  });
-
-  it('calls an uplink weak only when it stays so after the start', () => {
-    const meter = new UplinkMeter();
-    const at = (seconds: number, reason: string) =>
-      meter.read(sample(0, reason), 1000 + seconds * 1000).quality;
-    expect(at(0, 'bandwidth')).toBe('measuring');
-    expect(at(10, 'bandwidth')).toBe('measuring');
-    expect(at(12, 'none')).toBe('good');
-    expect(at(30, 'bandwidth')).toBe('good');
-    expect(at(37, 'bandwidth')).toBe('lowered');
-    expect(at(40, 'none')).toBe('good');
-  });
-
-  it('tells loss from a lowered picture', () => {
-    const meter = new UplinkMeter();
-    meter.read(sample(0), 1000);
-    meter.read(sample(0, 'none', 0.2), 30_000);
-    expect(meter.read(sample(0, 'none', 0.2), 40_000).quality).toBe('lossy');
-  });
-});
+type Reports = Parameters<typeof pathOf>[0];
 
 describe('bytes', () => {
   it('counts media, and says nothing where the browser says nothing', () => {
@@ -62,6 +13,15 @@ describe('bytes', () => {
     expect(mediaBytes(all)).toBe(12);
     expect(pathBytes(all)).toBeUndefined();
     expect(pathBytes([{ type: 'candidate-pair', bytesReceived: 3 }])).toBe(3);
+  });
+});
+
+describe('linesReceived', () => {
+  it('takes the shorter side of the picture that comes', () => {
+    const video = { type: 'inbound-rtp', kind: 'video' };
+    expect(linesReceived([{ ...video, frameWidth: 360, frameHeight: 640 }])).toBe(360);
+    expect(linesReceived([{ ...video, frameHeight: 540 }])).toBe(540);
+    expect(linesReceived([{ ...video }, { type: 'inbound-rtp', kind: 'audio' }])).toBe(0);
   });
 });
 

@@ -1,5 +1,5 @@
 /** The fields of RTCStats that are looked at; browsers leave many of them out. */
-interface Report {
+export interface Report {
   type: string;
   kind?: string;
   bytesReceived?: number;
@@ -7,7 +7,14 @@ interface Report {
   nominated?: boolean;
   state?: string;
   frameHeight?: number;
+  frameWidth?: number;
   framesPerSecond?: number;
+  targetBitrate?: number;
+  framesSent?: number;
+  framesEncoded?: number;
+  rid?: string;
+  scalabilityMode?: string;
+  availableOutgoingBitrate?: number;
   qualityLimitationReason?: string;
   fractionLost?: number;
   roundTripTime?: number;
@@ -30,6 +37,16 @@ export async function reports(pc: RTCPeerConnection): Promise<Map<string, Report
   const all = new Map<string, Report>();
   (await pc.getStats()).forEach((value: unknown, key: string) => all.set(key, value as Report));
   return all;
+}
+
+/** Lines of the picture that comes in now; 0 while none does. */
+export function linesReceived(all: Iterable<Report>): number {
+  let lines = 0;
+  for (const r of all) {
+    if (r.type !== 'inbound-rtp' || r.kind !== 'video') continue;
+    lines = Math.max(lines, Math.min(r.frameWidth ?? Infinity, r.frameHeight ?? 0));
+  }
+  return lines;
 }
 
 /** Bytes of media that came in so far. */
@@ -78,7 +95,7 @@ export function pathOf(all: Map<string, Report>): Path | undefined {
 }
 
 /** Browsers say in three ways which pair is in use. */
-function selectedPair(all: Map<string, Report>): Report | undefined {
+export function selectedPair(all: Map<string, Report>): Report | undefined {
   const list = [...all.values()];
   const transport = list.find((r) => r.type === 'transport' && r.selectedCandidatePairId);
   const pairs = list.filter((r) => r.type === 'candidate-pair');
@@ -95,61 +112,4 @@ function relayOf({ relayProtocol, url }: Report): Path['relay'] {
   }
   if (url?.startsWith('turns:')) return 'tls';
   return /[?&]transport=(udp|tcp)/.exec(url ?? '')?.[1] as 'udp' | 'tcp' | undefined;
-}
-
-/** How well an upload goes, for words. */
-export interface Uplink {
-  /** measuring: the browser is still finding out how much goes through. */
-  quality: 'measuring' | 'good' | 'lowered' | 'lossy';
-  /** Height of the picture that is sent; 0 when none is. */
-  height: number;
-  /** Bits per second since the last call. */
-  bitrate: number;
-  codec: string;
-}
-
-/** How long a browser may take to find its bitrate, and how long a weakness must last, in ms. */
-const RAMP = 20_000;
-const LASTS = 6000;
-
-/** Turns the reports of a publisher into an Uplink; keeps what it needs of the last call. */
-export class UplinkMeter {
-  #bytes = 0;
-  #at = 0;
-  #beganAt = 0;
-  #weakSince = 0;
-
-  read(all: Map<string, Report>, now: number): Uplink {
-    let bytes = 0;
-    let height = 0;
-    let lost = 0;
-    let limited = false;
-    let codec = '';
-    for (const r of all.values()) {
-      if (r.type === 'remote-inbound-rtp') lost = Math.max(lost, r.fractionLost ?? 0);
-      if (r.type !== 'outbound-rtp') continue;
-      bytes += r.bytesSent ?? 0;
-      if (r.kind !== 'video') continue;
-      height = Math.max(height, r.frameHeight ?? 0);
-      limited ||= r.qualityLimitationReason === 'bandwidth';
-      codec = (r.codecId && all.get(r.codecId)?.mimeType?.replace(/^video\//i, '')) || codec;
-    }
-    const seconds = (now - this.#at) / 1000;
-    const bitrate = this.#at && seconds > 0 ? ((bytes - this.#bytes) * 8) / seconds : 0;
-    this.#bytes = bytes;
-    this.#at = now;
-    const quality = this.#judge(now, lost > 0.05, limited);
-    return { quality, height, bitrate: Math.max(0, bitrate), codec };
-  }
-
-  /** Browsers begin low and climb, and any uplink is short for a moment: only what lasts counts. */
-  #judge(now: number, lossy: boolean, limited: boolean): Uplink['quality'] {
-    this.#beganAt ||= now;
-    if (!lossy && !limited) this.#weakSince = 0;
-    else this.#weakSince ||= now;
-    if (this.#weakSince === 0) return 'good';
-    if (now - this.#beganAt < RAMP) return 'measuring';
-    if (now - this.#weakSince < LASTS) return 'good';
-    return lossy ? 'lossy' : 'lowered';
-  }
 }

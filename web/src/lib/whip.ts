@@ -1,6 +1,16 @@
+import {
+  type Content,
+  type Encoding,
+  type Shot,
+  encodingsFor,
+  fit,
+  knowsScalability,
+  linesOf,
+} from './encodings.ts';
 import { Link, type LinkOptions, type Pulse, endpointOf } from './link.ts';
 import type { PeerSession } from './session.ts';
-import { type Uplink, UplinkMeter, pathBytes, reports } from './stats.ts';
+import { pathBytes, reports } from './stats.ts';
+import { type Uplink, UplinkMeter } from './uplink.ts';
 
 /** A codec that the teacher may ask for; auto leaves the choice to the browser. */
 export type CodecChoice = 'auto' | 'VP8' | 'VP9' | 'AV1' | 'H264';
@@ -12,8 +22,10 @@ export interface PublisherOptions {
   /** What to send; at most one of each kind. */
   tracks: MediaStreamTrack[];
   codec?: CodecChoice;
-  /** Upper limit of the video, bits per second. */
-  maxBitrate?: number;
+  /** Send a camera in several qualities, where browser and server can. */
+  several?: boolean;
+  /** What a track of the picture shows; a camera if nobody says. */
+  content?: (track: MediaStreamTrack) => Content;
   channels?: boolean;
   /** Take the stream even from somebody else who is on air in it. Needs the right to lead. */
   takeOver?: boolean;
@@ -29,25 +41,34 @@ const START_KBPS = 1500;
 /** Publishes one stream by WHIP and keeps it on air until closed. */
 export class Publisher extends Link {
   readonly #tracks: Map<string, MediaStreamTrack>;
+  readonly #wish: Wish;
   #meter = new UplinkMeter();
 
   constructor(options: PublisherOptions) {
     const tracks = new Map(options.tracks.map((track) => [track.kind, track]));
     const endpoint = endpointOf('whip', options.room, options.slot ?? 'main');
+    const wish: Wish = {
+      codec: options.codec ?? 'auto',
+      several: options.several ?? false,
+      content: options.content ?? (() => 'camera'),
+      scalable: knowsScalability(),
+    };
     let takeOver = options.takeOver ?? false;
     super({
       session: () => ({
         endpoint: takeOver ? `${endpoint}?takeover=1` : endpoint,
         credential: options.credential,
         channels: options.channels ?? false,
-        prepare: (pc) => addTracks(pc, tracks, options),
+        prepare: (pc) => addTracks(pc, tracks, wish),
         tune: (sdp) => withStartBitrate(sdp, START_KBPS),
+        answered: (pc) => fitVideo(pc, wish),
       }),
       // An end that is told ends the class; a new session takes the slot over anyway.
       tell: false,
       ...options.link,
     });
     this.#tracks = tracks;
+    this.#wish = wish;
     this.on('session', () => (this.#meter = new UplinkMeter()));
     // Once: what is taken later is taken from us on purpose.
     this.on('state', ({ phase }) => (takeOver &&= phase === 'connecting'));
@@ -58,7 +79,10 @@ export class Publisher extends Link {
     this.#tracks.set(track.kind, track);
     const senders = this.session?.pc.getSenders() ?? [];
     const sender = senders.find((s) => s.track?.kind === track.kind);
-    if (sender) await sender.replaceTrack(track);
+    if (sender) {
+      await sender.replaceTrack(track);
+      if (track.kind === 'video' && this.session) await fitVideo(this.session.pc, this.#wish);
+    }
     // The session was offered without this kind.
     else if (this.session?.connected) this.renew();
   }
@@ -66,7 +90,12 @@ export class Publisher extends Link {
   /** How well the upload goes; undefined while not connected. */
   async uplink(): Promise<Uplink | undefined> {
     if (!this.session?.connected) return undefined;
-    return this.#meter.read(await reports(this.session.pc), Date.now());
+    const { pc } = this.session;
+    const idle = videoSender(pc)
+      ?.getParameters()
+      .encodings.filter(({ active }) => active === false)
+      .map(({ rid }) => rid ?? '');
+    return this.#meter.read(await reports(pc), Date.now(), idle);
   }
 
   protected override async pulse(session: PeerSession): Promise<Pulse> {
@@ -96,16 +125,58 @@ export function withStartBitrate(sdp: string, kbps: number): string {
     .join('\r\n');
 }
 
-function addTracks(
-  pc: RTCPeerConnection,
-  tracks: Map<string, MediaStreamTrack>,
-  options: PublisherOptions,
-): void {
+/** What is wished of the picture, whichever track it comes from. */
+interface Wish extends Omit<Shot, 'content' | 'lines'> {
+  content: (track: MediaStreamTrack) => Content;
+}
+
+const shotOf = (track: MediaStreamTrack, wish: Wish): Shot => ({
+  ...wish,
+  content: wish.content(track),
+  lines: linesOf(track),
+});
+
+function addTracks(pc: RTCPeerConnection, tracks: Map<string, MediaStreamTrack>, wish: Wish): void {
   for (const track of tracks.values()) {
-    const video = track.kind === 'video';
-    const limit = video && options.maxBitrate ? { maxBitrate: options.maxBitrate } : {};
-    const transceiver = pc.addTransceiver(track, { direction: 'sendonly', sendEncodings: [limit] });
-    if (video) preferCodec(transceiver, options.codec ?? 'auto');
+    const transceiver =
+      track.kind === 'video' ? addVideo(pc, track, wish) : pc.addTransceiver(track, sending([{}]));
+    if (track.kind === 'video') preferCodec(transceiver, wish.codec);
+  }
+}
+
+const sending = (sendEncodings: Encoding[]): RTCRtpTransceiverInit => ({
+  direction: 'sendonly',
+  sendEncodings,
+});
+
+/** Adds the picture in as many qualities as the browser takes. */
+function addVideo(pc: RTCPeerConnection, track: MediaStreamTrack, wish: Wish): RTCRtpTransceiver {
+  const shot = shotOf(track, wish);
+  const last = encodingsFor({ ...shot, several: false });
+  for (const encodings of [encodingsFor(shot), encodingsFor({ ...shot, scalable: false })]) {
+    try {
+      return pc.addTransceiver(track, sending(encodings));
+    } catch {
+      // An engine that does not know one of the parameters.
+    }
+  }
+  return pc.addTransceiver(track, sending(last));
+}
+
+const videoSender = (pc: RTCPeerConnection) =>
+  pc.getSenders().find(({ track }) => track?.kind === 'video');
+
+/** Fits the sender to what it sends, and to what the answer took. Never rejects. */
+async function fitVideo(pc: RTCPeerConnection, wish: Wish): Promise<void> {
+  const sender = videoSender(pc);
+  if (!sender?.track) return;
+  const accepted = /^a=simulcast:/m.test(pc.remoteDescription?.sdp ?? '');
+  try {
+    const parameters = sender.getParameters();
+    fit(parameters, shotOf(sender.track, wish), accepted);
+    await sender.setParameters(parameters);
+  } catch {
+    // As it was offered, then: the picture goes out all the same.
   }
 }
 
