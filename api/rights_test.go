@@ -78,6 +78,7 @@ func routeTable() map[string]routeRights {
 		"POST /api/rooms/:room/class":             {"lead", 409, "/api/rooms/{room}/class", nil, ""},
 		"DELETE /api/rooms/:room/class":           {"lead", 200, "/api/rooms/{room}/class", nil, ""},
 		"GET /api/rooms/:room/events":             {"watch", 200, "/api/rooms/{room}/events", nil, ""},
+		"GET /api/rooms/:room/viewers":            {"watch", 200, "/api/rooms/{room}/viewers", nil, ""}, // others only for who moderates
 		"GET /api/rooms/:room/files":              {"watch", 200, "/api/rooms/{room}/files", nil, ""},
 		"GET /api/rooms/:room/files/:id":          {"watch", 200, "/api/rooms/{room}/files/{file}", nil, ""},
 		"PUT /api/rooms/:room/files/:id":          {"share", 201, "/api/rooms/{room}/files/up?name=notes.txt&sha256=" + digest, []byte("notes"), "text/plain"},
