@@ -325,6 +325,9 @@ func (e *Estimator) watch(now int64) {
 // Heard says whether feedback has come at all.
 func (e *Estimator) Heard() bool { return e.heard > 0 }
 
+// Proven says whether Rate rests on feedback.
+func (e *Estimator) Proven() bool { return e.proven }
+
 // Congested says whether packets waited too long a moment ago.
 func (e *Estimator) Congested() bool { return e.congested }
 
