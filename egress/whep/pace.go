@@ -33,7 +33,8 @@ const (
 	paceBytes   = 384 << 10
 	pacePackets = logSize / 2
 
-	probeBurst = 24 // packets in one step
+	// probeBurst is what a probe sends at once at most, however late its step is.
+	probeBurst = 12 * time.Millisecond
 )
 
 // pacer holds back packets of a video. They are in its log: what waits is next
@@ -161,7 +162,8 @@ func (a *video) probe(b *rtc.Batch, now time.Time) bool {
 	}
 	p.padding += rate/8*since.Seconds() - float64(sent)
 	p.padding = max(p.padding, -rate/8*(4*paceEvery).Seconds())
-	for n := 0; p.padding > 0 && n < probeBurst; n++ {
+	p.padding = min(p.padding, rate/8*probeBurst.Seconds())
+	for p.padding > 0 {
 		e := a.recent()
 		if e == nil || !a.again(b, e, now, true) {
 			return false

@@ -90,7 +90,8 @@ const (
 type Estimator struct {
 	sent    history
 	arrived arrivals
-	losses  losses
+	losses  losses // of the media
+	probed  losses // of probes
 	clock   receiverClock
 	told    told
 	delay   int64 // of the packet reported last, µs
@@ -143,7 +144,7 @@ func (e *Estimator) micros(at time.Time) int64 {
 // one with each. probe is true for one that repeats another as part of a probe.
 func (e *Estimator) Sent(seq uint16, bytes int, at time.Time, probe bool) {
 	now := e.micros(at)
-	e.sent.add(seq, bytes, now)
+	e.sent.add(seq, bytes, now, probe)
 	if !probe {
 		e.media = now
 	}
@@ -170,10 +171,14 @@ func (e *Estimator) Feedback(fb *rtcp.TransportLayerCC, at time.Time) {
 			return
 		}
 		known = true
+		count := &e.losses
+		if p.probe {
+			count = &e.probed // it was to find out
+		}
 		if !got {
 			if p.state == inFlight {
 				p.state = lost
-				e.losses.add(now, 1, 1)
+				count.add(now, 1, 1)
 			}
 			return
 		}
@@ -181,12 +186,12 @@ func (e *Estimator) Feedback(fb *rtcp.TransportLayerCC, at time.Time) {
 		case arrived:
 			return
 		case lost:
-			e.losses.add(now, 0, -1) // late, not lost
+			count.add(now, 0, -1) // late, not lost
 		case assumed:
 			p.state = arrived
 			return
 		default:
-			e.losses.add(now, 1, 0)
+			count.add(now, 1, 0)
 		}
 		p.state = arrived
 		e.delay = base + offset - p.at

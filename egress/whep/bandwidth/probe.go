@@ -32,7 +32,6 @@ type probe struct {
 	begin  int64 // µs
 	from   float64
 	want   float64
-	lost   int // counted when it began
 
 	next  int64 // not before, µs
 	wait  time.Duration
@@ -53,7 +52,7 @@ func (e *Estimator) Probe(want float64, at time.Time) float64 {
 		if !e.mayProbe(want, now) {
 			return 0
 		}
-		*p = probe{active: true, begin: now, from: e.known(want, now), want: want, lost: e.losses.total, next: p.next, wait: p.wait, count: p.count + 1}
+		*p = probe{active: true, begin: now, from: e.known(want, now), want: want, next: p.next, wait: p.wait, count: p.count + 1}
 	}
 	patience := probeSilence
 	if e.paused(now) {
@@ -104,7 +103,7 @@ func (e *Estimator) judgeProbe(now int64) {
 	}
 	carried := e.arrived.rate(shortWindow)
 	queue, ok := e.arrived.queue(shortWindow)
-	if ok && queue > noQueue || e.losses.sudden() {
+	if ok && queue > noQueue || e.losses.sudden() || e.probed.sudden() {
 		// The queue is there because all that the network carries comes through.
 		limit := 0.9 * min(carried, e.arrived.rate(2*shortWindow))
 		if e.proven {
