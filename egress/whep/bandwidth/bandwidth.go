@@ -238,7 +238,7 @@ func (e *Estimator) judge(now int64) {
 	switch {
 	case ok && (queue > standing || short > severe):
 		e.tooMuch(now, max(queue, short))
-	case e.losses.excessive():
+	case e.losses.excessive() && !e.probe.recent(now):
 		e.lossy(now)
 	default:
 		if ok && queue < noQueue {
@@ -311,7 +311,8 @@ func (e *Estimator) lossy(now int64) {
 		return
 	}
 	carried := e.arrived.rate(rateWindow)
-	e.rate = bound(min(e.rate, 0.95*carried))
+	// What arrives may be little because little is sent.
+	e.rate = bound(max(min(e.rate, 0.95*carried), 0.7*e.rate))
 	e.proven, e.congested = true, true
 	e.cut = cut{at: now, rate: carried, before: e.rate, ongoing: true}
 }

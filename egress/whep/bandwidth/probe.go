@@ -65,7 +65,7 @@ func (e *Estimator) Probe(want float64, at time.Time) float64 {
 	p.want = want
 	rate := p.from * math.Exp2(float64(now-p.begin)/float64(doubling.Microseconds()))
 	most := ahead * max(e.arrived.rate(shortWindow), p.from)
-	return min(rate, 1.15*want, most)
+	return min(rate, 1.08*want, most)
 }
 
 // known is the rate that a probe may begin with.
@@ -94,6 +94,11 @@ func (e *Estimator) mayProbe(want float64, now int64) bool {
 
 // paused says whether no media is sent, be it because the network carried none.
 func (e *Estimator) paused(now int64) bool { return now-e.media > (2 * silence).Microseconds() }
+
+// recent says whether losses may be due to a probe.
+func (p *probe) recent(now int64) bool {
+	return p.active || p.count > 0 && now-p.ended < (grace+rateWindow).Microseconds()
+}
 
 // judgeProbe ends a probe that has found what it looked for, or the limit.
 func (e *Estimator) judgeProbe(now int64) {
