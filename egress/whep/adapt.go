@@ -142,7 +142,7 @@ func (a *video) goTo(sh *shard, in *input, rate float64, now time.Time) {
 		return
 	}
 	a.target = in
-	a.ease(rate)
+	a.ease(rate, now)
 	if gop := in.ring.sinceKeyframe(now); a.mayReplay(gop, in.ring.bytes, rate, now) {
 		for _, u := range gop {
 			if u.Track.Kind == stream.Video {
@@ -158,7 +158,7 @@ func (a *video) goTo(sh *shard, in *input, rate float64, now time.Time) {
 // ease makes less of what is sent while something smaller is waited for: it
 // would fill the queue that the smaller must pass. With much too much of it, the
 // pictures are broken on the way anyway.
-func (a *video) ease(rate float64) {
+func (a *video) ease(rate float64, now time.Time) {
 	const muchTooMuch = 1.5
 	if a.from == nil || a.from.grid.upTo(min(int(a.spatial), gridSize-1), gridSize-1) <= rate {
 		return
@@ -167,6 +167,7 @@ func (a *video) ease(rate float64) {
 	if a.from.grid.upTo(min(int(a.spatial), gridSize-1), 0) > muchTooMuch*rate {
 		a.from = nil
 		a.pacer.drop(a)
+		a.pacer.tokens, a.pacer.at = -rate/8*paceDrain.Seconds(), now
 	}
 }
 

@@ -13,11 +13,16 @@ const (
 	// get them as they come, which costs less.
 	paceBelow = 3e6 // bit/s
 
-	// paceAhead is how much faster than the media a burst goes out at most,
-	// paceAlways at least. Between them it is what the network carries: a short
-	// queue before the narrow place loses what comes faster.
+	// A burst goes out as fast as the network carries it, for a short queue before
+	// the narrow place loses what comes faster: paceAhead times the media at most
+	// while that is not known, and always paceAlways times.
 	paceAhead  = 2.5
 	paceAlways = 1.2
+	// paceDebt is how far repairs may put off what waits.
+	paceDebt = 50 * time.Millisecond
+	// paceDrain is how long a full queue gets to make room for a smaller layer,
+	// whose first packets would be lost else.
+	paceDrain = 80 * time.Millisecond
 	// paceBurst is what goes out without waiting.
 	paceBurst = 40 * time.Millisecond
 	// paceDelay is how long a packet may wait: what does not pass in that time at
@@ -28,7 +33,8 @@ const (
 	paceBytes   = 384 << 10
 	pacePackets = logSize / 2
 
-	probeBurst = 24 // packets in one step
+	// probeBurst is what a probe sends at once at most, however late its step is.
+	probeBurst = 12 * time.Millisecond
 )
 
 // pacer holds back packets of a video. They are in its log: what waits is next
@@ -99,11 +105,20 @@ func (p *pacer) drop(a *video) {
 
 func (a *video) refill(now time.Time) {
 	p := &a.pacer
-	rate := min(max(a.est.Rate(), paceAlways*a.rate), paceAhead*a.rate)
+	rate := a.est.Rate()
+	if !a.est.Proven() {
+		rate = min(rate, paceAhead*a.rate)
+	}
+	rate = max(rate, paceAlways*a.rate)
 	rate = max(rate, bandwidth.Least) / 8
 	rate = max(rate, float64(p.bytes)/paceDelay.Seconds())
 	p.tokens = min(p.tokens+rate*min(now.Sub(p.at), time.Second).Seconds(), rate*paceBurst.Seconds())
 	p.at = now
+}
+
+// owe puts off what waits because of a repair.
+func (p *pacer) owe(bytes int, rate float64) {
+	p.tokens = max(p.tokens-float64(bytes), min(p.tokens, -rate/8*paceDebt.Seconds()))
 }
 
 // step sends what is due, and repeats if a probe is on. It reports whether more
@@ -147,7 +162,8 @@ func (a *video) probe(b *rtc.Batch, now time.Time) bool {
 	}
 	p.padding += rate/8*since.Seconds() - float64(sent)
 	p.padding = max(p.padding, -rate/8*(4*paceEvery).Seconds())
-	for n := 0; p.padding > 0 && n < probeBurst; n++ {
+	p.padding = min(p.padding, rate/8*probeBurst.Seconds())
+	for p.padding > 0 {
 		e := a.recent()
 		if e == nil || !a.again(b, e, now, true) {
 			return false

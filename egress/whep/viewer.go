@@ -200,7 +200,9 @@ func (v *viewer) repairLocked(b *rtc.Batch, seq uint16) {
 	}
 	if v.video.again(b, e, now, false) {
 		e.again = ms
-		v.video.pacer.tokens -= float64(len(e.u.Packet.Payload))
+		if v.video.est != nil {
+			v.video.pacer.owe(len(e.u.Packet.Payload), v.video.est.Rate())
+		}
 		v.resends--
 		v.repairs -= len(e.u.Packet.Payload)
 		v.resent.Add(1)

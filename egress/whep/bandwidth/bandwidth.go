@@ -90,7 +90,8 @@ const (
 type Estimator struct {
 	sent    history
 	arrived arrivals
-	losses  losses
+	losses  losses // of the media
+	probed  losses // of probes
 	clock   receiverClock
 	told    told
 	delay   int64 // of the packet reported last, µs
@@ -143,7 +144,7 @@ func (e *Estimator) micros(at time.Time) int64 {
 // one with each. probe is true for one that repeats another as part of a probe.
 func (e *Estimator) Sent(seq uint16, bytes int, at time.Time, probe bool) {
 	now := e.micros(at)
-	e.sent.add(seq, bytes, now)
+	e.sent.add(seq, bytes, now, probe)
 	if !probe {
 		e.media = now
 	}
@@ -170,10 +171,14 @@ func (e *Estimator) Feedback(fb *rtcp.TransportLayerCC, at time.Time) {
 			return
 		}
 		known = true
+		count := &e.losses
+		if p.probe {
+			count = &e.probed // it was to find out
+		}
 		if !got {
 			if p.state == inFlight {
 				p.state = lost
-				e.losses.add(now, 1, 1)
+				count.add(now, 1, 1)
 			}
 			return
 		}
@@ -181,12 +186,12 @@ func (e *Estimator) Feedback(fb *rtcp.TransportLayerCC, at time.Time) {
 		case arrived:
 			return
 		case lost:
-			e.losses.add(now, 0, -1) // late, not lost
+			count.add(now, 0, -1) // late, not lost
 		case assumed:
 			p.state = arrived
 			return
 		default:
-			e.losses.add(now, 1, 0)
+			count.add(now, 1, 0)
 		}
 		p.state = arrived
 		e.delay = base + offset - p.at
@@ -233,7 +238,7 @@ func (e *Estimator) judge(now int64) {
 	switch {
 	case ok && (queue > standing || short > severe):
 		e.tooMuch(now, max(queue, short))
-	case e.losses.excessive():
+	case e.losses.excessive() && !e.probe.recent(now):
 		e.lossy(now)
 	default:
 		if ok && queue < noQueue {
@@ -306,7 +311,8 @@ func (e *Estimator) lossy(now int64) {
 		return
 	}
 	carried := e.arrived.rate(rateWindow)
-	e.rate = bound(min(e.rate, 0.95*carried))
+	// What arrives may be little because little is sent.
+	e.rate = bound(max(min(e.rate, 0.95*carried), 0.7*e.rate))
 	e.proven, e.congested = true, true
 	e.cut = cut{at: now, rate: carried, before: e.rate, ongoing: true}
 }
@@ -324,6 +330,9 @@ func (e *Estimator) watch(now int64) {
 
 // Heard says whether feedback has come at all.
 func (e *Estimator) Heard() bool { return e.heard > 0 }
+
+// Proven says whether Rate rests on feedback.
+func (e *Estimator) Proven() bool { return e.proven }
 
 // Congested says whether packets waited too long a moment ago.
 func (e *Estimator) Congested() bool { return e.congested }

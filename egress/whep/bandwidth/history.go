@@ -23,6 +23,7 @@ type sentPacket struct {
 	seq   uint16
 	state uint8
 	used  bool
+	probe bool
 }
 
 // history is what was sent, by transport-wide sequence number.
@@ -32,11 +33,11 @@ type history struct {
 	started bool
 }
 
-func (h *history) add(seq uint16, bytes int, at int64) {
+func (h *history) add(seq uint16, bytes int, at int64, probe bool) {
 	if h.packets == nil {
 		h.packets = make([]sentPacket, historySize)
 	}
-	h.packets[seq%historySize] = sentPacket{at: at, bytes: uint32(bytes), seq: seq, used: true}
+	h.packets[seq%historySize] = sentPacket{at: at, bytes: uint32(bytes), seq: seq, used: true, probe: probe}
 	h.last, h.started = seq, true
 }
 
@@ -211,7 +212,6 @@ type losses struct {
 	all   [lossSlots]int
 	gone  [lossSlots]int
 	now   int64 // index of the newest slot
-	total int
 }
 
 func (l *losses) add(at int64, all, gone int) {
@@ -223,7 +223,6 @@ func (l *losses) add(at int64, all, gone int) {
 	}
 	l.all[i] += all
 	l.gone[i] += gone
-	l.total += gone
 }
 
 // sum counts over the last n slots.

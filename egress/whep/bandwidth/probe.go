@@ -32,7 +32,6 @@ type probe struct {
 	begin  int64 // µs
 	from   float64
 	want   float64
-	lost   int // counted when it began
 
 	next  int64 // not before, µs
 	wait  time.Duration
@@ -53,7 +52,7 @@ func (e *Estimator) Probe(want float64, at time.Time) float64 {
 		if !e.mayProbe(want, now) {
 			return 0
 		}
-		*p = probe{active: true, begin: now, from: e.known(want, now), want: want, lost: e.losses.total, next: p.next, wait: p.wait, count: p.count + 1}
+		*p = probe{active: true, begin: now, from: e.known(want, now), want: want, next: p.next, wait: p.wait, count: p.count + 1}
 	}
 	patience := probeSilence
 	if e.paused(now) {
@@ -66,7 +65,7 @@ func (e *Estimator) Probe(want float64, at time.Time) float64 {
 	p.want = want
 	rate := p.from * math.Exp2(float64(now-p.begin)/float64(doubling.Microseconds()))
 	most := ahead * max(e.arrived.rate(shortWindow), p.from)
-	return min(rate, 1.15*want, most)
+	return min(rate, 1.08*want, most)
 }
 
 // known is the rate that a probe may begin with.
@@ -96,6 +95,11 @@ func (e *Estimator) mayProbe(want float64, now int64) bool {
 // paused says whether no media is sent, be it because the network carried none.
 func (e *Estimator) paused(now int64) bool { return now-e.media > (2 * silence).Microseconds() }
 
+// recent says whether losses may be due to a probe.
+func (p *probe) recent(now int64) bool {
+	return p.active || p.count > 0 && now-p.ended < (grace+rateWindow).Microseconds()
+}
+
 // judgeProbe ends a probe that has found what it looked for, or the limit.
 func (e *Estimator) judgeProbe(now int64) {
 	p := &e.probe
@@ -104,7 +108,7 @@ func (e *Estimator) judgeProbe(now int64) {
 	}
 	carried := e.arrived.rate(shortWindow)
 	queue, ok := e.arrived.queue(shortWindow)
-	if ok && queue > noQueue || e.losses.sudden() {
+	if ok && queue > noQueue || e.losses.sudden() || e.probed.sudden() {
 		// The queue is there because all that the network carries comes through.
 		limit := 0.9 * min(carried, e.arrived.rate(2*shortWindow))
 		if e.proven {
