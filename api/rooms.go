@@ -160,7 +160,7 @@ func (s *Server) startClass(c *gin.Context) error {
 	if err := readJSON(c, &req, true); err != nil {
 		return err
 	}
-	r, err := s.cfg.Hub.Room(name)
+	r, err := s.cfg.Hub.RoomToPublish(name)
 	if err != nil {
 		return err
 	}

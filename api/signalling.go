@@ -120,6 +120,9 @@ func wantMedia(c *gin.Context, media string) error {
 	if mediaType(c.GetHeader("Content-Type")) == media && (coding == "" || strings.EqualFold(coding, "identity")) {
 		return nil
 	}
+	if coding != "" {
+		c.Header("Accept-Encoding", "identity")
+	}
 	if c.Request.Method == http.MethodPatch {
 		c.Header("Accept-Patch", media)
 	} else {

@@ -160,8 +160,8 @@ func TestPost_MediaTypesWithoutCaseAndWithParameters(t *testing.T) {
 		}
 	}
 	resp := g.call(student, "POST", "/whep/algebra", offer, "Content-Type", "application/sdp", "Content-Encoding", "gzip")
-	if resp.StatusCode != 415 {
-		t.Errorf("a coding: got %d, want 415", resp.StatusCode)
+	if resp.StatusCode != 415 || resp.Header.Get("Accept-Encoding") != "identity" {
+		t.Errorf("a coding: got %d, Accept-Encoding %q, want 415", resp.StatusCode, resp.Header.Get("Accept-Encoding"))
 	}
 }
 

@@ -18,7 +18,7 @@ func (s *Server) openPublisher(c *gin.Context, o *opening) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.cfg.Hub.Room(o.room)
+	r, err := s.cfg.Hub.RoomToPublish(o.room)
 	if err != nil {
 		return nil, fmt.Errorf("entering room: %w", err)
 	}

@@ -54,7 +54,7 @@ type Config struct {
 
 // Limits are the bounds of one room. Zero values mean the defaults named.
 type Limits struct {
-	Rooms       int     // in the hub; default 1000
+	Rooms       int     // in the hub; default 1000, and as many again for publishers
 	Slots       int     // streams in a room; default 16
 	Connections int     // members' connections in a room; default 1000
 	Queue       int     // events that wait for one connection; default 256

@@ -41,7 +41,14 @@ func NewHub(cfg Config) *Hub {
 // Room returns the room of that name, which it makes if need be. It may block
 // while the history is read. Errors: ErrBadName, ErrTooMany, ErrClosed, or that
 // of the EventLog.
-func (h *Hub) Room(name string) (*Room, error) {
+func (h *Hub) Room(name string) (*Room, error) { return h.roomOf(name, h.cfg.Limits.Rooms) }
+
+// RoomToPublish is Room for who begins a class. Those who wait in rooms that are
+// not live may have used up the rooms that they can make, and keep nobody from
+// teaching: there are as many again.
+func (h *Hub) RoomToPublish(name string) (*Room, error) { return h.roomOf(name, 2*h.cfg.Limits.Rooms) }
+
+func (h *Hub) roomOf(name string, limit int) (*Room, error) {
 	if err := ValidName(name); err != nil {
 		return nil, err
 	}
@@ -59,7 +66,7 @@ func (h *Hub) Room(name string) (*Room, error) {
 		<-e.ready
 		return e.room, e.err
 	}
-	if len(h.rooms) >= h.cfg.Limits.Rooms {
+	if len(h.rooms) >= limit {
 		h.mu.Unlock()
 		return nil, ErrTooMany
 	}

@@ -1,6 +1,7 @@
 package room_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -143,5 +144,31 @@ func TestRoom_StreamIsTheSameForAllWhoAsk(t *testing.T) {
 	}
 	if _, ok := r.LookupStream("screen"); ok {
 		t.Error("a stream that nobody asked for is there")
+	}
+}
+
+// Those who wait in rooms of any name keep nobody from teaching.
+func TestHub_HasRoomsForPublishersWhenOthersFillIt(t *testing.T) {
+	h := room.NewHub(room.Config{Limits: room.Limits{Rooms: 2}})
+	t.Cleanup(func() {
+		if err := h.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, name := range []string{"a", "b"} {
+		if _, err := h.Room(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := h.Room("c"); !errors.Is(err, room.ErrTooMany) {
+		t.Errorf("to wait in: got %v, want ErrTooMany", err)
+	}
+	for _, name := range []string{"c", "d"} {
+		if _, err := h.RoomToPublish(name); err != nil {
+			t.Errorf("to publish in: %v", err)
+		}
+	}
+	if _, err := h.RoomToPublish("e"); !errors.Is(err, room.ErrTooMany) {
+		t.Errorf("without end: got %v, want ErrTooMany", err)
 	}
 }

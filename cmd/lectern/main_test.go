@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"go.uber.org/goleak"
 
 	"github.com/lectern/lectern/room/access"
@@ -200,5 +201,24 @@ func TestVersion_NamesItself(t *testing.T) {
 	var out bytes.Buffer
 	if c := run(t.Context(), []string{"version"}, std{out: &out, err: &out}); c != exitOK || !strings.HasPrefix(out.String(), "lectern ") {
 		t.Errorf("exit %d: %s", c, &out)
+	}
+}
+
+// Players' ports are shut by an empty address, also on the command line.
+func TestServe_AnEmptyAddressIsOff(t *testing.T) {
+	parse := func(args ...string) map[string]any {
+		var c serveCmd
+		if _, err := kong.Must(&c).Parse(args); err != nil {
+			t.Fatal(err)
+		}
+		return c.flags()
+	}
+	for _, key := range []string{"rtsp.addr", "rtmp.addr"} {
+		if v, given := parse("--rtsp", "", "--rtmp=")[key]; !given || v != "" {
+			t.Errorf("%s is %v, given %v", key, v, given)
+		}
+		if v, given := parse()[key]; given {
+			t.Errorf("%s is %v though nobody gave it", key, v)
+		}
 	}
 }

@@ -20,8 +20,9 @@ type serveCmd struct {
 	TLS    string `help:"Address of HTTPS (:8443)." placeholder:"ADDR" name:"https-addr"`
 	WebRTC string `help:"UDP and TCP address of media (:8189)." placeholder:"ADDR" name:"webrtc"`
 	Public string `help:"Public addresses or names to offer for media, with commas between them." placeholder:"HOSTS" name:"public-ip"`
-	RTSP   string `help:"Address for RTSP players (:8554)." placeholder:"ADDR" name:"rtsp"`
-	RTMP   string `help:"Address for RTMP players (:1935)." placeholder:"ADDR" name:"rtmp"`
+	// Pointers: empty means off, which is not the same as not given.
+	RTSP *string `help:"Address for RTSP players (:8554); empty: off." placeholder:"ADDR" name:"rtsp"`
+	RTMP *string `help:"Address for RTMP players (:1935); empty: off." placeholder:"ADDR" name:"rtmp"`
 }
 
 // flags are the settings that the command line gives, by configuration key.
@@ -29,10 +30,14 @@ func (c serveCmd) flags() map[string]any {
 	flags := map[string]any{}
 	for key, v := range map[string]string{
 		"data.dir": c.Data, "http.addr": c.HTTP, "tls.mode": c.HTTPS, "tls.addr": c.TLS, "webrtc.addr": c.WebRTC, "webrtc.hosts": c.Public,
-		"rtsp.addr": c.RTSP, "rtmp.addr": c.RTMP,
 	} {
 		if v != "" {
 			flags[key] = v
+		}
+	}
+	for key, v := range map[string]*string{"rtsp.addr": c.RTSP, "rtmp.addr": c.RTMP} {
+		if v != nil {
+			flags[key] = *v
 		}
 	}
 	return flags

@@ -39,7 +39,7 @@ func (a *Authority) identify(ctx context.Context, at Attempt) (Claims, error) {
 	switch {
 	case cred == "" && at.User == "":
 		return a.anonymous(at.Room)
-	case cred == "" || len(cred) > maxCredential || len(at.User) > maxCredential:
+	case cred == "" || len(cred) > maxCredential || len(at.User) > maxCredential || manyLines(cred):
 		return Claims{}, ErrInvalid
 	case a.isAdminKey(cred):
 		return Claims{Subject: adminSubject, Room: AnyRoom, Role: Admin}, nil

@@ -18,7 +18,7 @@ import (
 // administrator is not tried, since a person may have chosen it.
 func (a *Authority) Genuine(user, credential string) bool {
 	switch {
-	case credential == "" || len(credential) > maxCredential || len(user) > maxCredential:
+	case credential == "" || len(credential) > maxCredential || len(user) > maxCredential || manyLines(credential):
 		return false
 	case strings.HasPrefix(credential, keyPrefix):
 		return a.storedKeyOf(credential) != nil

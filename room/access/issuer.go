@@ -73,7 +73,7 @@ func (a *Authority) newTrusted(cfg Issuer, client *http.Client) (t *trusted, set
 	}
 	options := []jwt.ParserOption{
 		jwt.WithValidMethods(algorithms), jwt.WithIssuer(cfg.Issuer), jwt.WithExpirationRequired(),
-		jwt.WithLeeway(leeway), jwt.WithJSONNumber(),
+		jwt.WithLeeway(leeway), jwt.WithJSONNumber(), jwt.WithStrictDecoding(),
 	}
 	if cfg.Audience != "" {
 		options = append(options, jwt.WithAudience(cfg.Audience))
@@ -210,7 +210,7 @@ func (t *trusted) identify(ctx context.Context, at Attempt) (Claims, error) {
 	}
 	// What an issuer calls its people and tokens must not meet what another does.
 	if c.ID == "" {
-		c.ID = at.Credential
+		c.ID = signedPart(at.Credential)
 	}
 	c.ID = t.a.derivedID("jwt", t.cfg.Name, c.ID)
 	if c.Subject == "" || len(t.cfg.Name)+1+len(c.Subject) > maxSubject {

@@ -53,6 +53,7 @@ func ownParser() *jwt.Parser {
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
 		jwt.WithIssuer(issuer),
 		jwt.WithExpirationRequired(),
+		jwt.WithStrictDecoding(), // one token has one text
 	)
 }
 
@@ -63,6 +64,16 @@ func newID() string { return strings.ToLower(rand.Text()[:idLen]) }
 // and without the key of this installation nothing can be learned from it.
 func (a *Authority) derivedID(parts ...string) string {
 	return strings.ToLower(base32.StdEncoding.EncodeToString(a.mac("id", parts...))[:idLen])
+}
+
+// manyLines says whether a credential has breaks of lines, which decoders of
+// base64 pass over: with them one token would have many texts.
+func manyLines(credential string) bool { return strings.ContainsAny(credential, "\r\n") }
+
+// signedPart is a token without its signature, of which there may be several that
+// are good: an id made of them would not hold for all.
+func signedPart(token string) string {
+	return token[:max(strings.LastIndexByte(token, '.'), 0)]
 }
 
 // mac authenticates parts for one purpose. The lengths keep "ab", "c" apart from
@@ -129,7 +140,7 @@ func (a *Authority) IssueToken(c Claims, notBefore time.Time, ttl time.Duration)
 // revoked: Admit asks more. Errors: ErrInvalid, ErrExpired, ErrNotYet. With the
 // last two the claims tell whose it is, but give no right.
 func (a *Authority) Verify(credential string) (Claims, error) {
-	if credential == "" || len(credential) > maxCredential {
+	if credential == "" || len(credential) > maxCredential || manyLines(credential) {
 		return Claims{}, ErrInvalid
 	}
 	if a.isAdminKey(credential) {
@@ -162,7 +173,7 @@ func (a *Authority) verifyOwn(token string) (Claims, error) {
 		c.NotBefore = w.NotBefore.Time
 	}
 	if c.ID == "" {
-		c.ID = a.derivedID("token", token)
+		c.ID = a.derivedID("token", signedPart(token))
 	}
 	if check(c) != nil || c.Subject == AnonymousSubject {
 		return Claims{}, ErrInvalid

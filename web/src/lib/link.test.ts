@@ -210,6 +210,18 @@ describe('Link', () => {
     await vi.advanceTimersByTimeAsync(60_000);
     expect(link.state.phase).toBe('up');
     expect(sessions).toHaveLength(1);
+    expect(sessions[0]!.probed).toBe(1);
+    await link.close();
+  });
+
+  it('asks in any silence whether the server still knows the session', async () => {
+    const link = begin();
+    link.expected = false;
+    await vi.advanceTimersByTimeAsync(1000);
+    clearInterval(flow);
+    sessions[0]!.probes = 'gone';
+    await vi.advanceTimersByTimeAsync(2600);
+    expect(sessions).toHaveLength(2);
     await link.close();
   });
 

@@ -77,12 +77,19 @@ interface Watch {
   urgent: boolean;
   restarted: boolean;
   silence: Silence;
+  /** The server was asked in this silence, and has the session. */
+  asked: boolean;
   /** Why there must be no new session. */
   end?: Problem;
 }
 
 const POLL = 500;
 const STALL = 3000;
+/**
+ * After so long without a byte, expected or not, the server is asked once: one
+ * that was killed and is back has forgotten the session, which ICE notices late.
+ */
+const DOUBT = 2000;
 /** A stalled but connected session is restarted after this, in milliseconds. */
 const GIVE_UP = 5000;
 /** The same where nobody sees the silence: it may be one of a sender that is at rest. */
@@ -227,7 +234,7 @@ export abstract class Link extends Emitter<LinkEvents> {
     let lost = false;
     this.#renew = over;
     const silence = new Silence(this.#now());
-    const watch: Watch = { down: false, urgent: false, restarted: false, silence };
+    const watch: Watch = { down: false, urgent: false, restarted: false, silence, asked: false };
     this.#watch = watch;
     const off = session.on('link', (link) => {
       if (link === 'lost') {
@@ -264,7 +271,8 @@ export abstract class Link extends Emitter<LinkEvents> {
   /** Looks once whether session lives, and does what helps. False: a new one is needed. */
   async #check(session: PeerSession, watch: Watch, signal: AbortSignal): Promise<boolean> {
     const pulse = await this.pulse(session);
-    const { quiet, moved } = watch.silence.note(pulse, this.#now());
+    const { quiet, still, moved } = watch.silence.note(pulse, this.#now());
+    if (moved) watch.asked = false;
     const silent = quiet > (this.#options.stall ?? STALL);
     // Browsers say offline too where the server is on the machine itself: bytes decide.
     const offline = !this.#network.online && !moved;
@@ -273,7 +281,8 @@ export abstract class Link extends Emitter<LinkEvents> {
       if (this.#state.phase === 'lost') this.#up();
     }
     if (watch.urgent) return this.#restart(session, watch, signal);
-    if (!silent && !watch.down && !offline) return true;
+    if (!silent && !watch.down && !offline)
+      return still <= DOUBT || watch.asked || this.#ask(session, watch, signal);
     // What stands still must not look alive, whatever the cause turns out to be.
     if (pulse.visible && silent) this.#lose(this.#state.step);
     const probe = await session.probe(signal);
@@ -292,6 +301,14 @@ export abstract class Link extends Emitter<LinkEvents> {
     const patience = pulse.visible ? GIVE_UP : GIVE_UP_UNSEEN;
     if (!watch.down && quiet < (watch.restarted ? MEDIA_TIMEOUT : patience)) return true;
     return this.#restart(session, watch, signal);
+  }
+
+  /** Asks in a silence that may mean nothing. False: the server has no such session. */
+  async #ask(session: PeerSession, watch: Watch, signal: AbortSignal): Promise<boolean> {
+    const probe = await session.probe(signal);
+    watch.asked = probe.state === 'alive';
+    if (probe.state === 'gone') this.#judge(probe, watch);
+    return probe.state !== 'gone';
   }
 
   /** Finds a new path for the session. False: that is of no use. */

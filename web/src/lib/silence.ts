@@ -10,25 +10,29 @@ export interface Inflow {
 export class Silence {
   #bytes = -1;
   #since: number;
+  #moved: number;
 
   /** now in milliseconds, here and below. */
   constructor(now: number) {
-    this.#since = now;
+    this.#since = this.#moved = now;
   }
 
   begin(now: number): void {
-    this.#since = now;
+    this.#since = this.#moved = now;
   }
 
   /**
    * quiet: milliseconds of silence; 0 when something came in or nothing had to.
+   * still: milliseconds since something came in, had it to or not.
    * moved: something came in since the last call.
    */
-  note({ bytes, expected }: Inflow, now: number): { quiet: number; moved: boolean } {
+  note({ bytes, expected }: Inflow, now: number): { quiet: number; still: number; moved: boolean } {
     const moved = bytes > Math.max(0, this.#bytes);
     this.#bytes = bytes;
-    if (!moved && expected) return { quiet: Math.max(1, now - this.#since), moved };
+    if (moved) this.#moved = now;
+    const still = now - this.#moved;
+    if (!moved && expected) return { quiet: Math.max(1, now - this.#since), still, moved };
     this.#since = now;
-    return { quiet: 0, moved };
+    return { quiet: 0, still, moved };
   }
 }
