@@ -198,11 +198,8 @@ func (v *viewer) repairLocked(b *rtc.Batch, seq uint16) {
 	if e.again != 0 && ms-e.again < uint32(max(v.rtt, repairAgain).Milliseconds()) {
 		return
 	}
-	if v.video.again(b, e, now, false) {
+	if v.video.mayRepair(len(e.u.Packet.Payload), now) && v.video.again(b, e, now, false) {
 		e.again = ms
-		if v.video.est != nil {
-			v.video.pacer.owe(len(e.u.Packet.Payload), v.video.est.Rate())
-		}
 		v.resends--
 		v.repairs -= len(e.u.Packet.Payload)
 		v.resent.Add(1)

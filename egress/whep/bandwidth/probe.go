@@ -108,7 +108,7 @@ func (e *Estimator) judgeProbe(now int64) {
 	}
 	carried := e.arrived.rate(shortWindow)
 	queue, ok := e.arrived.queue(shortWindow)
-	if ok && queue > noQueue || e.losses.sudden() || e.probed.sudden() {
+	if ok && queue > noQueue || e.losses.sudden(0) || e.probed.sudden(e.losses.share()) {
 		// The queue is there because all that the network carries comes through.
 		limit := 0.9 * min(carried, e.arrived.rate(2*shortWindow))
 		if e.proven {
