@@ -116,9 +116,19 @@ func (a *video) refill(now time.Time) {
 	p.at = now
 }
 
-// owe puts off what waits because of a repair.
-func (p *pacer) owe(bytes int, rate float64) {
-	p.tokens = max(p.tokens-float64(bytes), min(p.tokens, -rate/8*paceDebt.Seconds()))
+// mayRepair says whether a repair of so many bytes may go now, and puts off what
+// waits because of it. What must not go is asked for again.
+func (a *video) mayRepair(bytes int, now time.Time) bool {
+	if !a.paced() {
+		return true
+	}
+	a.refill(now)
+	p := &a.pacer
+	if p.tokens < -a.est.Rate()/8*paceDebt.Seconds() {
+		return false
+	}
+	p.tokens -= float64(bytes)
+	return true
 }
 
 // step sends what is due, and repeats if a probe is on. It reports whether more

@@ -53,8 +53,9 @@ type video struct {
 	ended       bool   // the last packet sent had the marker
 
 	log   []logged
-	since uint16 // first number that may be in log
-	fresh uint16 // first number of the present input
+	since uint16    // first number that may be in log
+	fresh uint16    // first number of the present input
+	came  time.Time // when that was
 
 	chooser  chooser
 	est      *bandwidth.Estimator // nil: no transport-wide feedback
@@ -96,8 +97,11 @@ func (v *viewer) adapt(sh *shard) {
 
 // take passes on what the viewer gets of an input.
 func (a *video) take(b *rtc.Batch, in *input, u *stream.Unit, now time.Time) {
-	if in == a.target && u.Keyframe && in.starts(u) && !a.cross(in, u) {
-		return
+	if in == a.target && u.Keyframe && in.starts(u) {
+		if !a.cross(in, u) {
+			return
+		}
+		a.came = now
 	}
 	if in != a.from {
 		return

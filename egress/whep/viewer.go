@@ -188,21 +188,18 @@ func (v *viewer) repairLocked(b *rtc.Batch, seq uint16) {
 	if e == nil || v.resends <= 0 || v.repairs <= 0 || int16(seq-v.video.pacer.next) >= 0 {
 		return
 	}
-	if v.video.crowded() && int16(seq-v.video.fresh) < 0 {
-		return // the keyframe since makes it needless, and the network is full
+	now := time.Now()
+	if int16(seq-v.video.fresh) < 0 && v.video.paced() && (v.video.crowded() || now.Sub(v.video.came) > repairPast) {
+		return // the keyframe since makes it needless, and the network is narrow
 	}
 	// A repair that is still on its way is asked for again by viewers that are
 	// far away, or in a hurry.
-	now := time.Now()
 	ms := uint32(v.st.Since(now).Milliseconds())
 	if e.again != 0 && ms-e.again < uint32(max(v.rtt, repairAgain).Milliseconds()) {
 		return
 	}
-	if v.video.again(b, e, now, false) {
+	if v.video.mayRepair(len(e.u.Packet.Payload), now) && v.video.again(b, e, now, false) {
 		e.again = ms
-		if v.video.est != nil {
-			v.video.pacer.owe(len(e.u.Packet.Payload), v.video.est.Rate())
-		}
 		v.resends--
 		v.repairs -= len(e.u.Packet.Payload)
 		v.resent.Add(1)
@@ -247,6 +244,10 @@ func (v *viewer) source() *stream.Stream {
 	}
 	return v.st
 }
+
+// repairPast is how long after a change of layer packets from before it are
+// repaired for viewers with a narrow network.
+const repairPast = 500 * time.Millisecond
 
 // repairAgain is the least time between two repairs of one packet.
 const repairAgain = 15 * time.Millisecond

@@ -31,7 +31,7 @@ func TestEstimator_FollowsStepsDownAndUp(t *testing.T) {
 			if n := w.switches(0, 50*s); n > 6 {
 				t.Errorf("jitter %v: %d switches", jitter, n)
 			}
-			if got := w.standing(18*s, 50*s); got > 0 {
+			if got := w.standing(18*s, 50*s); got > 100*time.Millisecond {
 				t.Errorf("jitter %v, loss %v: a queue of more than 200 ms stood for %v", jitter, loss, got)
 			}
 			if w.dropped > 0 {

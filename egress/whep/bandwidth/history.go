@@ -250,12 +250,13 @@ func (l *losses) excessive() bool {
 	return float64(gone) > p*n+z*math.Sqrt(n*p*(1-p))
 }
 
-// sudden says whether much more is lost at the moment than over the second.
-func (l *losses) sudden() bool {
+// sudden says whether much more is lost at the moment than over the second, and
+// than usual.
+func (l *losses) sudden(usual float64) bool {
 	all, gone := l.sum(2)
 	allBefore, goneBefore := l.sum(lossSlots)
 	allBefore, goneBefore = allBefore-all, goneBefore-gone
-	p := (float64(max(goneBefore, 0)) + 1) / (float64(allBefore) + 20)
+	p := min(max((float64(max(goneBefore, 0))+1)/(float64(allBefore)+20), usual), 0.5)
 	n := float64(all)
 	return gone >= 3 && float64(gone) > p*n+3*math.Sqrt(n*p*(1-p))
 }

@@ -10,7 +10,7 @@ const (
 	// doubles it, up to mostWait. The bound keeps the way back short when the
 	// network gets better.
 	firstWait = time.Second
-	mostWait  = 2 * time.Second
+	mostWait  = 1500 * time.Millisecond
 
 	// doubling is the time in which the rate of a probe doubles. The first sign
 	// of a queue comes back after some 150 ms: by then the rate is 1.4 times what
@@ -108,7 +108,7 @@ func (e *Estimator) judgeProbe(now int64) {
 	}
 	carried := e.arrived.rate(shortWindow)
 	queue, ok := e.arrived.queue(shortWindow)
-	if ok && queue > noQueue || e.losses.sudden() || e.probed.sudden() {
+	if ok && queue > noQueue || e.losses.sudden(0) || e.probed.sudden(e.losses.share()) {
 		// The queue is there because all that the network carries comes through.
 		limit := 0.9 * min(carried, e.arrived.rate(2*shortWindow))
 		if e.proven {
