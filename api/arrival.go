@@ -115,8 +115,9 @@ func firstOf(list string) string {
 // may stand in a link or a redirect: letters, digits and -._ or an address
 // (RFC 3986, section 3.2.2, without what nobody uses in names).
 func goodHost(host string) bool {
-	name, port := host, ""
+	name := host
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && i > strings.LastIndexByte(host, ']') {
+		var port string
 		name, port = host[:i], host[i+1:]
 		if port == "" || len(port) > 5 || strings.Trim(port, "0123456789") != "" {
 			return false

@@ -28,36 +28,44 @@ func TestProxies_AreBelievedOnlyWhenTrusted(t *testing.T) {
 	}{
 		"no proxy": {"192.0.2.7:5", nil, arrival{addr: netip.MustParseAddr("192.0.2.7"), host: "example.com"}},
 		"a stranger's word": {
-			"192.0.2.7:5", []string{"X-Forwarded-For", "1.1.1.1", "X-Forwarded-Proto", "https", "X-Forwarded-Host", "evil.example"},
+			"192.0.2.7:5",
+			[]string{"X-Forwarded-For", "1.1.1.1", "X-Forwarded-Proto", "https", "X-Forwarded-Host", "evil.example"},
 			arrival{addr: netip.MustParseAddr("192.0.2.7"), host: "example.com"},
 		},
 		"a proxy's word": {
-			proxy, []string{"X-Forwarded-For", "192.0.2.7", "X-Forwarded-Proto", "HTTPS", "X-Forwarded-Host", "class.example"},
+			proxy,
+			[]string{"X-Forwarded-For", "192.0.2.7", "X-Forwarded-Proto", "HTTPS", "X-Forwarded-Host", "class.example"},
 			arrival{addr: netip.MustParseAddr("192.0.2.7"), host: "class.example", https: true, proxied: true},
 		},
 		"what the client made up before": {
-			proxy, []string{"X-Forwarded-For", "1.1.1.1, 192.0.2.7"},
+			proxy,
+			[]string{"X-Forwarded-For", "1.1.1.1, 192.0.2.7"},
 			arrival{addr: netip.MustParseAddr("192.0.2.7"), host: "example.com", proxied: true},
 		},
 		"a proxy that adds lines": {
-			proxy, []string{"X-Forwarded-For", "1.1.1.1", "X-Forwarded-For", "192.0.2.7"},
+			proxy,
+			[]string{"X-Forwarded-For", "1.1.1.1", "X-Forwarded-For", "192.0.2.7"},
 			arrival{addr: netip.MustParseAddr("192.0.2.7"), host: "example.com", proxied: true},
 		},
 		"two proxies": {
-			proxy, []string{"X-Forwarded-For", "192.0.2.7, 10.9.9.9"},
+			proxy,
+			[]string{"X-Forwarded-For", "192.0.2.7, 10.9.9.9"},
 			arrival{addr: netip.MustParseAddr("192.0.2.7"), host: "example.com", proxied: true},
 		},
 		"with ports": {
-			"[2001:db8:a::1]:5", []string{"X-Forwarded-For", "[2001:db8:c::7]:4711"},
+			"[2001:db8:a::1]:5",
+			[]string{"X-Forwarded-For", "[2001:db8:c::7]:4711"},
 			arrival{addr: netip.MustParseAddr("2001:db8:c::7"), host: "example.com", proxied: true},
 		},
 		"nonsense": {
-			proxy, []string{"X-Forwarded-For", "unknown"},
+			proxy,
+			[]string{"X-Forwarded-For", "unknown"},
 			arrival{addr: netip.MustParseAddr("10.0.0.1"), host: "example.com", proxied: true},
 		},
 		"nothing said": {proxy, nil, arrival{addr: netip.MustParseAddr("10.0.0.1"), host: "example.com", proxied: true}},
 		"mapped address": {
-			"[::ffff:10.0.0.1]:5", []string{"X-Forwarded-For", "192.0.2.7"},
+			"[::ffff:10.0.0.1]:5",
+			[]string{"X-Forwarded-For", "192.0.2.7"},
 			arrival{addr: netip.MustParseAddr("192.0.2.7"), host: "example.com", proxied: true},
 		},
 		"a Unix socket": {"@", []string{"X-Forwarded-For", "192.0.2.7"}, arrival{addr: netip.IPv4Unspecified(), host: "example.com"}},

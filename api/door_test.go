@@ -78,8 +78,10 @@ func TestDoor_TellsLittleAndLetsInByMode(t *testing.T) {
 		title string
 		code  string // of entering; "": let in
 	}{
-		{"link", true, "", "link_needed"}, {"open", true, "Groups", ""},
-		{"passcode", true, "", "wrong_passcode"}, {"closed", false, "", "room_closed"},
+		{"link", true, "", "link_needed"},
+		{"open", true, "Groups", ""},
+		{"passcode", true, "", "wrong_passcode"},
+		{"closed", false, "", "room_closed"},
 	} {
 		g.rules(body{"mode": tt.mode, "passcode": "sesame"})
 		var door doorView

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-const tenSeconds = 10 * time.Second
+const classTime = 10 * time.Second
 
 func itoa(n int) string { return strconv.Itoa(n) }
 

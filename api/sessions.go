@@ -238,7 +238,13 @@ func (r *registry) find(w way, room, id string) (alive *session, ended *remains)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s := r.byID[id]; s != nil && s.way == w && s.room == room {
-		return s, nil
+		why := s.peer.Err()
+		if why == nil {
+			return s, nil
+		}
+		// It is about to go. The peer may know already, and ask for the reason
+		// before watch has come to it.
+		r.past.bury(s, why, r.now())
 	}
 	if e := r.past.find(id, r.now()); e != nil && e.way == w && e.room == room {
 		return nil, e

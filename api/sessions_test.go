@@ -307,3 +307,18 @@ func TestSession_IsForItsOwnerAndWhoLeads(t *testing.T) {
 		}
 	}
 }
+
+// The peer knows of the end before the registry does, and asks why.
+func TestRegistry_TellsTheReasonOfASessionThatIsAboutToEnd(t *testing.T) {
+	r := testRegistry(1)
+	s, p, ended := enter(t, r, wayWHIP, access.Claims{Subject: "anna"})
+	p.mu.Lock()
+	p.err = stream.ErrReplaced
+	p.mu.Unlock()
+	alive, remains := r.find(wayWHIP, "algebra", s.id)
+	if alive != nil || remains == nil || remains.reason != "taken_over" {
+		t.Errorf("got %v and %+v, want what remains of a session that was taken over", alive, remains)
+	}
+	close(p.done)
+	<-ended
+}

@@ -56,9 +56,12 @@ func TestLayers_AreThoseThatThePublisherSends(t *testing.T) {
 		c    whep.LayerChoice
 		want error
 	}{
-		{whep.LayerChoice{Line: &zero, Spatial: &zero}, nil}, {whep.LayerChoice{MaxWidth: &one}, nil},
-		{whep.LayerChoice{Line: &one}, whep.ErrNoLayer}, {whep.LayerChoice{RID: &rid}, whep.ErrNoLayer},
-		{whep.LayerChoice{Spatial: &one}, whep.ErrNoLayer}, {whep.LayerChoice{Temporal: &one}, whep.ErrNoLayer},
+		{whep.LayerChoice{Line: &zero, Spatial: &zero}, nil},
+		{whep.LayerChoice{MaxWidth: &one}, nil},
+		{whep.LayerChoice{Line: &one}, whep.ErrNoLayer},
+		{whep.LayerChoice{RID: &rid}, whep.ErrNoLayer},
+		{whep.LayerChoice{Spatial: &one}, whep.ErrNoLayer},
+		{whep.LayerChoice{Temporal: &one}, whep.ErrNoLayer},
 	} {
 		if err := w.sess.Select(tt.c); !errors.Is(err, tt.want) {
 			t.Errorf("Select(%+v): got %v, want %v", tt.c, err, tt.want)

@@ -177,7 +177,7 @@ func TestData_CloseIsSeen(t *testing.T) {
 		if err := ours.WaitLow(t.Context()); !errors.Is(err, io.EOF) {
 			t.Errorf("WaitLow: got %v, want EOF", err)
 		}
-		if s.Err() != reason {
+		if !errors.Is(s.Err(), reason) {
 			t.Errorf("Err: got %v, want the reason", s.Err())
 		}
 	})

@@ -114,7 +114,7 @@ func TestPublish(t *testing.T) {
 	if err := s.Close(nil); err != nil {
 		t.Errorf("Close: %v", err)
 	}
-	if got := s.Err(); got != rtc.ErrClosed {
+	if got := s.Err(); !errors.Is(got, rtc.ErrClosed) {
 		t.Errorf("Err: got %v, want ErrClosed", got)
 	}
 	waitFor(t, "the peer to hear of it", func() bool { return pc.ConnectionState() == webrtc.PeerConnectionStateClosed })
@@ -159,7 +159,7 @@ func TestPublish_PeerCloses(t *testing.T) {
 	if err := pc.GracefulClose(); err != nil {
 		t.Fatal(err)
 	}
-	if got := await(t, "OnClosed", closed); got != rtc.ErrPeerClosed {
+	if got := await(t, "OnClosed", closed); !errors.Is(got, rtc.ErrPeerClosed) {
 		t.Errorf("OnClosed: got %v, want ErrPeerClosed", got)
 	}
 	<-s.Done()
