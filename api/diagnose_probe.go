@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lectern/lectern/internal/rtc"
+	"github.com/lectern/lectern/internal/sender"
 )
 
 // Bounds of tests. A browser tries some five paths, two at a time.
@@ -61,7 +62,7 @@ type watcher func(ended func(reason error)) (stop func())
 
 // open makes a session for a test.
 func (ps *probes) open(e *rtc.Endpoint, offer *rtc.Offer, paths rtc.Paths, client netip.Addr, watch watcher) (*probe, error) {
-	p := &probe{id: newID(), client: key(client), done: make(chan struct{})}
+	p := &probe{id: newID(), client: sender.Of(client), done: make(chan struct{})}
 	if err := ps.reserve(p); err != nil {
 		return nil, err
 	}

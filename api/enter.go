@@ -8,6 +8,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/lectern/lectern/internal/sender"
 	"github.com/lectern/lectern/room"
 	"github.com/lectern/lectern/room/access"
 )
@@ -94,7 +95,7 @@ func (s *Server) admitGuest(c *gin.Context, name, who, passcode string, mode acc
 	if mode != access.ByPasscode {
 		return s.cfg.Authority.Enter(ctx, name, who, "", enterTTL)
 	}
-	addr := key(remoteAddr(c)).String()
+	addr := sender.Of(remoteAddr(c)).String()
 	if !s.passcodes.take(ctx, addr, name) {
 		return "", access.Claims{}, failLater(http.StatusTooManyRequests, "rate_limited",
 			"Too many wrong passcodes. Wait a moment.", passcodeWait)

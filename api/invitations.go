@@ -120,7 +120,6 @@ func (s *Server) listInvitations(c *gin.Context) error {
 	for _, i := range s.cfg.Authority.Invitations(name) {
 		list = append(list, s.viewInvitation(i))
 	}
-	slices.SortStableFunc(list, func(a, b invitationView) int { return b.Created.Compare(a.Created) })
 	c.JSON(http.StatusOK, gin.H{"invitations": list})
 	return nil
 }

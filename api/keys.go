@@ -129,7 +129,6 @@ func (s *Server) listKeys(c *gin.Context) error {
 	for _, k := range s.cfg.Authority.Keys(name) {
 		list = append(list, viewKey(k))
 	}
-	slices.SortStableFunc(list, func(a, b keyView) int { return b.Created.Compare(a.Created) })
 	c.JSON(http.StatusOK, gin.H{"keys": list})
 	return nil
 }

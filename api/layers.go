@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -19,14 +20,7 @@ const urnLayer = "urn:ietf:params:whep:ext:core:layer"
 // addExtensionLinks tells a viewer of the extensions of WHEP, one header field
 // each.
 func addExtensionLinks(h http.Header, session string) {
-	events := ""
-	for i, name := range allEvents() {
-		if i > 0 {
-			events += ","
-		}
-		events += name
-	}
-	h.Add("Link", "<"+session+`/sse>; rel="`+urnEvents+`"; events=`+quote(events))
+	h.Add("Link", "<"+session+`/sse>; rel="`+urnEvents+`"; events=`+quote(strings.Join(allEvents(), ",")))
 	h.Add("Link", "<"+session+`/layer>; rel="`+urnLayer+`"`)
 }
 

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/lectern/lectern/internal/sender"
 )
 
 // Rates per remote address and per token. A whole school may sit behind one
@@ -92,13 +94,13 @@ func newLimiter(perSecond float64, burst int, now func() time.Time) *limiter {
 }
 
 // allow takes one token of addr.
-func (l *limiter) allow(addr netip.Addr) bool { return l.addrs.take(key(addr)) == 0 }
+func (l *limiter) allow(addr netip.Addr) bool { return l.addrs.take(sender.Of(addr)) == 0 }
 
 // admit takes one token of addr and one of the credential, if there is one. The
 // result is 0, or how long the sender should wait. The credential need not be
 // verified; it is kept as a hash.
 func (l *limiter) admit(addr netip.Addr, credential string) time.Duration {
-	if wait := l.addrs.take(key(addr)); wait > 0 || credential == "" {
+	if wait := l.addrs.take(sender.Of(addr)); wait > 0 || credential == "" {
 		return wait
 	}
 	return l.tokens.take(sha256.Sum256([]byte(credential)))
@@ -141,7 +143,7 @@ func newFailures(now func() time.Time) *failures {
 func (f *failures) wait(addr netip.Addr) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	m := f.by[key(addr)]
+	m := f.by[sender.Of(addr)]
 	if m == nil {
 		return 0
 	}
@@ -181,13 +183,13 @@ func (f *failures) failed(addr netip.Addr) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.now()
-	m := f.by[key(addr)]
+	m := f.by[sender.Of(addr)]
 	if m == nil {
 		if len(f.by) >= maxBuckets {
 			shrink(f.by, func(m *misses) bool { return m.left(now) == 0 })
 		}
 		m = &misses{}
-		f.by[key(addr)] = m
+		f.by[sender.Of(addr)] = m
 	}
 	m.count = m.left(now) + 1
 	m.at = now
@@ -224,7 +226,7 @@ func newPlaces(bound int) *places {
 func (p *places) take(addr netip.Addr) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	k := key(addr)
+	k := sender.Of(addr)
 	if p.by[k] >= p.bound {
 		return false
 	}
@@ -236,20 +238,8 @@ func (p *places) take(addr netip.Addr) bool {
 func (p *places) give(addr netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	k := key(addr)
+	k := sender.Of(addr)
 	if p.by[k]--; p.by[k] <= 0 {
 		delete(p.by, k)
 	}
-}
-
-// key is what counts as one sender: an IPv4 address, or an IPv6 /64, since one
-// host commands a whole one.
-func key(addr netip.Addr) netip.Addr {
-	addr = addr.Unmap().WithZone("")
-	if addr.Is6() {
-		if p, err := addr.Prefix(64); err == nil {
-			return p.Addr()
-		}
-	}
-	return addr
 }

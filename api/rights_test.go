@@ -48,7 +48,7 @@ func rightsOf() map[string]string {
 type routeRights struct {
 	right  string // in rightsOf
 	status int    // of a request that is let through
-	path   string // {room}, {file}, {lecture}, {token} stand for those of the sender
+	path   string // {room}, {file}, {lecture}, {token} stand for those of the caller
 	body   any
 	media  string // of a body that is no JSON
 }
@@ -131,8 +131,8 @@ func routeTable() map[string]routeRights {
 	return table
 }
 
-// sender is somebody with a credential, and the room that they ask about.
-type sender struct {
+// caller is somebody with a credential, and the room that they ask about.
+type caller struct {
 	name, room, token string
 }
 
@@ -170,7 +170,7 @@ func newHouse(t *testing.T) *house {
 }
 
 // senders are the columns of rightsOf.
-func (h *house) senders() []sender {
+func (h *house) senders() []caller {
 	h.t.Helper()
 	issue := func(role access.Role, from time.Duration, ttl time.Duration) (string, access.Claims) {
 		token, cl, err := h.cfg.Authority.IssueToken(access.Claims{Room: "algebra", Role: role, Name: "Ada"}, time.Now().Add(from), ttl)
@@ -185,17 +185,17 @@ func (h *house) senders() []sender {
 	}
 	expired, _ := issue(access.Teacher, 0, time.Second)
 	early, _ := issue(access.Teacher, time.Hour, time.Hour)
-	all := []sender{{"admin", "algebra", adminKey}}
+	all := []caller{{"admin", "algebra", adminKey}}
 	for _, role := range []access.Role{access.Teacher, access.Assistant, access.Student, access.Player, access.Ingest} {
-		all = append(all, sender{string(role), "algebra", h.token("algebra", role)})
+		all = append(all, caller{string(role), "algebra", h.token("algebra", role)})
 	}
 	all = append(all,
-		sender{"stranger", "algebra", h.token("physics", access.Teacher)},
-		sender{"nobody by link", "algebra", ""}, sender{"nobody, open", "square", ""},
-		sender{"nobody by passcode", "lodge", ""}, sender{"nobody, closed", "vault", ""},
-		sender{"revoked", "algebra", revoked}, sender{"expired", "algebra", expired}, sender{"early", "algebra", early},
-		sender{"teacher, closed", "vault", h.token("vault", access.Teacher)},
-		sender{"student, closed", "vault", h.token("vault", access.Student)},
+		caller{"stranger", "algebra", h.token("physics", access.Teacher)},
+		caller{"nobody by link", "algebra", ""}, caller{"nobody, open", "square", ""},
+		caller{"nobody by passcode", "lodge", ""}, caller{"nobody, closed", "vault", ""},
+		caller{"revoked", "algebra", revoked}, caller{"expired", "algebra", expired}, caller{"early", "algebra", early},
+		caller{"teacher, closed", "vault", h.token("vault", access.Teacher)},
+		caller{"student, closed", "vault", h.token("vault", access.Student)},
 	)
 	h.eventually("the short token is over", func() bool {
 		return h.call(expired, "GET", "/api/me", nil).StatusCode == http.StatusUnauthorized
@@ -204,7 +204,7 @@ func (h *house) senders() []sender {
 }
 
 // send makes the request of a route for a sender.
-func (h *house) send(method string, r routeRights, who sender) *http.Response {
+func (h *house) send(method string, r routeRights, who caller) *http.Response {
 	h.t.Helper()
 	fill := strings.NewReplacer("{room}", who.room, "{file}", h.files[who.room],
 		"{lecture}", h.lectures[who.room], "{token}", h.tokens[who.room])

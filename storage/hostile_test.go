@@ -60,7 +60,7 @@ func TestRecording_OutlivesHostilePackets(t *testing.T) {
 }
 
 func TestRecording_StopsWhenTheDiskIsFull(t *testing.T) {
-	r := newRig(t, storage.Config{MinFree: 1 << 62})
+	r := newRig(t, storage.Config{MinFree: 1 << 62, WriteEvery: time.Millisecond})
 	pub := r.publish()
 	newFeeder(t, pub, stream.VP8).clip(videoClip(t, stream.VP8, "160x90", 0.5), 0)
 	eventually(t, "failure", func() bool { return r.rec.Err() != nil })

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/lectern/lectern/internal/sender"
 )
 
 // Wrong credentials of players per address. A school may sit behind one, with
@@ -29,7 +31,7 @@ type guesses struct {
 func (g *guesses) spent(addr netip.Addr) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	l := g.from[guesser(addr)]
+	l := g.from[sender.Of(addr)]
 	return l != nil && l.Tokens() < 1
 }
 
@@ -37,7 +39,7 @@ func (g *guesses) spent(addr netip.Addr) bool {
 func (g *guesses) count(addr netip.Addr) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	l := g.from[guesser(addr)]
+	l := g.from[sender.Of(addr)]
 	if l == nil {
 		if len(g.from) >= maxGuessers {
 			g.shrinkLocked()
@@ -46,7 +48,7 @@ func (g *guesses) count(addr netip.Addr) {
 			g.from = make(map[netip.Addr]*rate.Limiter)
 		}
 		l = rate.NewLimiter(guessRate, guessBurst)
-		g.from[guesser(addr)] = l
+		g.from[sender.Of(addr)] = l
 	}
 	l.AllowN(time.Now(), 1)
 }
@@ -60,16 +62,4 @@ func (g *guesses) shrinkLocked() {
 	if len(g.from) >= maxGuessers {
 		clear(g.from)
 	}
-}
-
-// guesser is what counts as one guesser: an IPv4 address, or the /64 that a host
-// of IPv6 commands.
-func guesser(addr netip.Addr) netip.Addr {
-	addr = addr.Unmap().WithZone("")
-	if addr.Is6() {
-		if p, err := addr.Prefix(64); err == nil {
-			return p.Addr()
-		}
-	}
-	return addr
 }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/lectern/lectern/internal/sender"
 )
 
 // Deadlines of a TCP connection that does not play. While it plays, writes have
@@ -90,7 +92,7 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) enter(nc net.Conn) *conn {
 	c := &conn{Conn: nc, l: l, nonce: rand.Text(), since: time.Now()}
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
-		c.from = sender(a.AddrPort().Addr())
+		c.from = sender.Of(a.AddrPort().Addr())
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -135,18 +137,6 @@ func (l *listener) open() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.conns)
-}
-
-// sender is what counts as one: an IPv4 address, or the /64 that a host of IPv6
-// commands.
-func sender(addr netip.Addr) netip.Addr {
-	addr = addr.Unmap().WithZone("")
-	if addr.Is6() {
-		if p, err := addr.Prefix(64); err == nil {
-			return p.Addr()
-		}
-	}
-	return addr
 }
 
 // conn puts a deadline on every read while its player does not play.

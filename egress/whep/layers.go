@@ -1,7 +1,6 @@
 package whep
 
 import (
-	"bytes"
 	"errors"
 	"slices"
 	"sync"
@@ -151,21 +150,6 @@ func (sh *shard) chosen(v *viewer) {
 
 // fits says whether the wish, if there is one, is for have.
 func fits(wish *int, have int) bool { return wish == nil || *wish == have }
-
-// videoLine is the index of the video m-line of an SDP, -1 for none.
-func videoLine(sdp []byte) int {
-	n := -1
-	for line := range bytes.Lines(sdp) {
-		if !bytes.HasPrefix(line, []byte("m=")) {
-			continue
-		}
-		n++
-		if bytes.HasPrefix(line, []byte("m=video ")) {
-			return n
-		}
-	}
-	return -1
-}
 
 // meter measures what video a shard gets. Safe for concurrent use.
 type meter struct {

@@ -76,7 +76,7 @@ func (s *Server) Open(offer *rtc.Offer, st *stream.Stream, onData func(*rtc.Data
 	if err != nil {
 		return nil, fmt.Errorf("open viewer session: %w", err)
 	}
-	sess.Session, sess.line = peer, videoLine(peer.Answer())
+	sess.Session, sess.line = peer, offer.Line(rtc.Video)
 	v.init(peer)
 	close(v.ready)
 	return sess, nil

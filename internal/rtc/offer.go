@@ -118,6 +118,12 @@ func (o *Offer) Codecs(kind string) []Codec {
 	return out
 }
 
+// Line returns the index of the m-line of a kind (Audio or Video) in offer and
+// answer, -1 if there is none.
+func (o *Offer) Line(kind string) int {
+	return slices.IndexFunc(o.sections, func(s *section) bool { return s.kind == kind })
+}
+
 func (o *Offer) section(kind string) *section {
 	for _, s := range o.sections {
 		if s.kind == kind {

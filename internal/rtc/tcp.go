@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/pion/stun/v3"
+
+	"github.com/lectern/lectern/internal/sender"
 )
 
 const (
@@ -111,7 +113,7 @@ func (m *tcpMux) roomForLocked(p *tcpPeer) bool {
 	var oldest *tcpPeer
 	alike := 0
 	for other, since := range m.strangers {
-		if sameSource(other.addr.Addr(), p.addr.Addr()) {
+		if sender.Of(other.addr.Addr()) == sender.Of(p.addr.Addr()) {
 			alike++
 		}
 		if oldest == nil || since.Before(m.strangers[oldest]) {
@@ -126,16 +128,6 @@ func (m *tcpMux) roomForLocked(p *tcpPeer) bool {
 		oldest.close()
 	}
 	return true
-}
-
-// sameSource counts a /64 of IPv6 as one address, as that is what one host gets.
-func sameSource(a, b netip.Addr) bool {
-	if a.Is4() || b.Is4() {
-		return a == b
-	}
-	const network = 64
-	p, err := a.Prefix(network)
-	return err == nil && p.Contains(b)
 }
 
 // introduce enters p, which has named a session; false if that has too many

@@ -14,6 +14,8 @@ import (
 
 	rtmplib "github.com/yutopp/go-rtmp"
 	"github.com/yutopp/go-rtmp/message"
+
+	"github.com/lectern/lectern/internal/sender"
 )
 
 const (
@@ -85,7 +87,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = a.AddrPort()
-		c.from = sender(c.remote.Addr())
+		c.from = sender.Of(c.remote.Addr())
 	}
 	if t, ok := nc.(*net.TCPConn); ok {
 		// Neither is worth refusing a player for.

@@ -175,18 +175,6 @@ func (s *Server) makeRoomLocked(newcomer netip.Addr) bool {
 	return true
 }
 
-// sender is what counts as one: an IPv4 address, or the /64 that a host of IPv6
-// commands.
-func sender(addr netip.Addr) netip.Addr {
-	addr = addr.Unmap().WithZone("")
-	if addr.Is6() {
-		if p, err := addr.Prefix(64); err == nil {
-			return p.Addr()
-		}
-	}
-	return addr
-}
-
 func (s *Server) forget(c *conn) {
 	s.mu.Lock()
 	delete(s.conns, c)

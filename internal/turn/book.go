@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/lectern/lectern/internal/sender"
 )
 
 var errQuota = errors.New("turn: quota reached")
@@ -34,7 +36,7 @@ func (b *book) room(user string, client netip.Addr) bool {
 }
 
 func (b *book) roomLocked(user string, client netip.Addr) bool {
-	return len(b.relays) < b.max && b.users[user] < b.perUser && b.clients[sender(client)] < b.perAddress
+	return len(b.relays) < b.max && b.users[user] < b.perUser && b.clients[sender.Of(client)] < b.perAddress
 }
 
 // enter counts r, which leave gives back.
@@ -47,7 +49,7 @@ func (b *book) enter(r *relay) error {
 	}
 	b.relays[r] = struct{}{}
 	b.users[r.user]++
-	b.clients[sender(client)]++
+	b.clients[sender.Of(client)]++
 	return nil
 }
 
@@ -59,7 +61,7 @@ func (b *book) leave(r *relay) {
 	}
 	delete(b.relays, r)
 	drop(b.users, r.user)
-	drop(b.clients, sender(r.client.Addr()))
+	drop(b.clients, sender.Of(r.client.Addr()))
 }
 
 func drop[K comparable](m map[K]int, key K) {
@@ -104,7 +106,7 @@ func newStrangers(perSecond float64, burst int) *strangers {
 
 // allow takes one token of addr.
 func (s *strangers) allow(addr netip.Addr, now time.Time) bool {
-	addr = sender(addr)
+	addr = sender.Of(addr)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.senders[addr]
@@ -127,16 +129,4 @@ func (s *strangers) shrinkLocked(now time.Time) {
 	if len(s.senders) >= maxSenders {
 		clear(s.senders)
 	}
-}
-
-// sender is what counts as one: an IPv4 address, or an IPv6 /64, since one host
-// commands a whole one.
-func sender(addr netip.Addr) netip.Addr {
-	addr = addr.Unmap().WithZone("")
-	if addr.Is6() {
-		if p, err := addr.Prefix(64); err == nil {
-			return p.Addr()
-		}
-	}
-	return addr
 }

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/lectern/lectern/internal/sender"
 )
 
 func request(method uint16, attrs ...byte) []byte {
@@ -114,7 +116,7 @@ func TestStrangers_AreBoundedInMemory(t *testing.T) {
 	if len(s.senders) > maxSenders {
 		t.Errorf("%d senders are kept", len(s.senders))
 	}
-	if a, b := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2"); sender(a) != sender(b) {
+	if a, b := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2"); sender.Of(a) != sender.Of(b) {
 		t.Error("two addresses of one host are two senders")
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/lectern/lectern/internal/sender"
 )
 
 // Time limits of a connection, against those who take places without using
@@ -84,7 +86,7 @@ func (l *listener) accept() {
 func (l *listener) enter(conn *net.TCPConn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	from := sender(addrPort(conn.RemoteAddr()).Addr())
+	from := sender.Of(addrPort(conn.RemoteAddr()).Addr())
 	if l.closed || len(l.conns) >= l.max || l.clients[from] >= l.s.cfg.MaxPerAddress {
 		return false
 	}

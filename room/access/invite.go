@@ -227,11 +227,11 @@ func (a *Authority) Invitations(room string) []Invitation {
 			list = append(list, g.Invitation)
 		}
 	}
-	slices.SortFunc(list, func(x, y Invitation) int {
-		if d := y.Created.Compare(x.Created); d != 0 {
-			return d
-		}
-		return strings.Compare(x.ID, y.ID)
-	})
+	slices.SortFunc(list, func(x, y Invitation) int { return newestFirst(x.Created, y.Created, x.ID, y.ID) })
 	return list
+}
+
+// newestFirst orders what was made at two times, of one time by id.
+func newestFirst(a, b time.Time, idA, idB string) int {
+	return cmp.Or(b.Compare(a), strings.Compare(idA, idB))
 }

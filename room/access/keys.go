@@ -154,12 +154,7 @@ func (a *Authority) Keys(room string) []Key {
 			list = append(list, k.Key)
 		}
 	}
-	slices.SortFunc(list, func(x, y Key) int {
-		if d := y.Created.Compare(x.Created); d != 0 {
-			return d
-		}
-		return strings.Compare(x.ID, y.ID)
-	})
+	slices.SortFunc(list, func(x, y Key) int { return newestFirst(x.Created, y.Created, x.ID, y.ID) })
 	return list
 }
 
