@@ -9,7 +9,7 @@ const (
 	// upMargin is what the estimate must exceed a quality by before it is taken,
 	// and upAfter for how long.
 	upMargin = 1.15
-	upAfter  = 1500 * time.Millisecond
+	upAfter  = time.Second
 
 	// A quality that was given up is not taken again for firstBar, unless the
 	// network has become another: the estimate newNetwork times what it was. A

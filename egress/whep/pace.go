@@ -92,7 +92,7 @@ func (a *video) overflow(now time.Time) {
 	a.from = nil
 }
 
-// drop forgets what waits.
+// drop forgets what waits, as if it had never been.
 func (p *pacer) drop(a *video) {
 	if p.bytes == 0 {
 		return
@@ -101,6 +101,11 @@ func (p *pacer) drop(a *video) {
 		a.log[seq%logSize] = logged{}
 	}
 	a.o.lastSeq, p.bytes, a.ended = p.next-1, 0, false
+	if e := a.get(p.next - 1); e != nil {
+		a.ended = e.marker
+		a.o.lastTS, a.o.lastPTS = e.ts, e.u.PTS
+		a.note(e)
+	}
 }
 
 func (a *video) refill(now time.Time) {

@@ -188,15 +188,21 @@ func (a *video) put(b *rtc.Batch, u *stream.Unit, marker bool, now time.Time) {
 	seq := u.Packet.SequenceNumber + a.seqOff
 	e := &a.log[seq%logSize]
 	*e = logged{u: u, ts: a.outTS, seq: seq, pidOff: a.pidOff, tl0Off: a.tl0Off, marker: marker}
-	if id := stream.FindPictureID(u.Track.Codec, u.Packet.Payload); id.At > 0 {
-		a.lastPID = readPID(id, u.Packet.Payload) + a.pidOff
-		if id.TL0 > 0 {
-			a.lastTL0 = u.Packet.Payload[id.TL0] + a.tl0Off
-		}
-	}
+	a.note(e)
 	a.numbered, a.ended = true, marker
 	o.lastSeq, o.lastTS, o.lastPTS = seq, a.outTS, u.PTS
 	a.pace(b, e, now)
+}
+
+// note keeps the numbers of the picture that e belongs to.
+func (a *video) note(e *logged) {
+	p := e.u.Packet.Payload
+	if id := stream.FindPictureID(e.u.Track.Codec, p); id.At > 0 {
+		a.lastPID = readPID(id, p) + e.pidOff
+		if id.TL0 > 0 {
+			a.lastTL0 = p[id.TL0] + e.tl0Off
+		}
+	}
 }
 
 // get returns the packet that the viewer knows by seq, or nil.

@@ -90,6 +90,7 @@ const (
 type Estimator struct {
 	sent    history
 	arrived arrivals
+	steep   steep
 	losses  losses // of the media
 	probed  losses // of probes
 	clock   receiverClock
@@ -161,6 +162,7 @@ func (e *Estimator) Feedback(fb *rtcp.TransportLayerCC, at time.Time) {
 	base, fresh := e.clock.read(fb.ReferenceTime, now)
 	if fresh {
 		e.arrived.reset()
+		e.steep.reset()
 	}
 	e.assume(fb.BaseSequenceNumber)
 	known := false
@@ -197,6 +199,7 @@ func (e *Estimator) Feedback(fb *rtcp.TransportLayerCC, at time.Time) {
 		e.delay = base + offset - p.at
 		newest = max(newest, p.at)
 		e.arrived.add(base+offset, base+offset-p.at, int(p.bytes))
+		e.steep.add(p.at, base+offset, int(p.bytes))
 	})
 	if !known {
 		return
@@ -235,9 +238,12 @@ func (e *Estimator) judge(now int64) {
 	if e.excused(now, queue) {
 		return
 	}
+	rising, carried := e.steep.read(e.rate)
 	switch {
+	case rising > 0 && !e.probe.active:
+		e.tooMuch(now, rising, carried)
 	case ok && (queue > standing || short > severe):
-		e.tooMuch(now, max(queue, short))
+		e.tooMuch(now, max(queue, short), math.Inf(1))
 	case e.losses.excessive() && !e.probe.recent(now):
 		e.lossy(now)
 	default:
@@ -251,11 +257,12 @@ func (e *Estimator) judge(now int64) {
 }
 
 // tooMuch follows a queue: what arrives meanwhile is what the network carries.
-// The estimate is a share of it, so that the queue goes away.
-func (e *Estimator) tooMuch(now int64, queue time.Duration) {
+// The estimate is a share of it, so that the queue goes away. most is what it is
+// known not to exceed.
+func (e *Estimator) tooMuch(now int64, queue time.Duration, most float64) {
 	e.overAt = now
 	e.endProbe(now, false)
-	carried := e.arrived.rate(decreaseEvery)
+	carried := min(e.arrived.rate(decreaseEvery), most)
 	if queue > severe {
 		// A queue that grew so fast is of a moment ago: before it, more arrived.
 		carried = min(carried, e.arrived.rate(severeWindow))

@@ -10,7 +10,7 @@ const (
 	// doubles it, up to mostWait. The bound keeps the way back short when the
 	// network gets better.
 	firstWait = time.Second
-	mostWait  = 1500 * time.Millisecond
+	mostWait  = 1200 * time.Millisecond
 
 	// doubling is the time in which the rate of a probe doubles. The first sign
 	// of a queue comes back after some 150 ms: by then the rate is 1.4 times what

@@ -114,7 +114,8 @@ func (w *world) run(until time.Duration) {
 }
 
 // choose takes the highest layer that fits with a margin for 1.5 s, and lower
-// ones at once.
+// ones at once. It has no memory of what failed, and so waits longer than it
+// would have to.
 func (w *world) choose() {
 	e := w.est.Estimate(w.start.Add(w.now))
 	best := 0
