@@ -66,7 +66,7 @@ func TestChoose_DownAtOnceUpAfterAWhile(t *testing.T) {
 	y.want(y.run(100*time.Millisecond, 300e3), 1, 0, ReasonBandwidth)
 	y.want(y.run(100*time.Millisecond, 200e3), 0, 1, ReasonBandwidth)
 	y.want(y.run(100*time.Millisecond, 100e3), 0, 0, ReasonBandwidth)
-	y.want(y.run(1400*time.Millisecond, 3e6), 0, 0, ReasonRising)
+	y.want(y.run(900*time.Millisecond, 3e6), 0, 0, ReasonRising)
 	y.want(y.run(300*time.Millisecond, 3e6), 2, 1, ReasonBest)
 }
 
