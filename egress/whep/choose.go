@@ -219,10 +219,13 @@ func lowered(s *situation, q *quality, least uint8) uint8 {
 func (c *chooser) observe(s *situation, may []int) {
 	for i := range s.all {
 		q := &s.all[i]
-		n := q.name()
-		if !slices.Contains(may, i) || !s.proven || upMargin*q.temporal[wishTemporal(s, q)] > s.rate {
+		n, rate := q.name(), q.temporal[wishTemporal(s, q)]
+		switch {
+		case !slices.Contains(may, i) || !s.proven || rate > s.rate:
 			delete(c.fitSince, n)
-		} else if c.fitSince[n].IsZero() {
+		case c.fitSince[n].IsZero() && upMargin*rate <= s.rate:
+			// The margin is for this moment: what is measured of a layer goes up and
+			// down, and the estimate rests on a probe that may not come again soon.
 			c.fitSince[n] = s.at
 		}
 	}

@@ -145,3 +145,14 @@ func TestChoose_WhatTheViewerWants(t *testing.T) {
 		})
 	}
 }
+
+// What a layer needs is measured, and moves: once there was room for it with a
+// margin, it need not be so at every look.
+func TestChoose_UpThoughTheRateOfTheLayerMoves(t *testing.T) {
+	y := newStory(t)
+	y.run(2*time.Second, 2e6)
+	y.run(100*time.Millisecond, 600e3)
+	y.run(500*time.Millisecond, 2e6)
+	y.want(y.run(300*time.Millisecond, 1550e3), 1, 1, ReasonBandwidth)
+	y.want(y.run(400*time.Millisecond, 1800e3), 2, 1, ReasonBest)
+}
