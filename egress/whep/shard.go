@@ -323,9 +323,15 @@ func (sh *shard) report(now time.Time) {
 	}
 }
 
-// close ends the goroutine and waits for it. It is idempotent.
+// close ends the goroutines, waits for them, and gives up the streams. It is
+// idempotent.
 func (sh *shard) close() {
 	sh.cancel()
+	sh.done.Wait() // no layer is opened any more
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
 	sh.reader.Close()
-	sh.done.Wait()
+	for _, in := range sh.layers {
+		in.reader.Close()
+	}
 }

@@ -210,3 +210,26 @@ func (f *follower) rid(want string) func() bool {
 }
 
 func (f *follower) no(rid string) byte { return map[string]byte{"q": 0, "h": 1, "f": 2}[rid] }
+
+// The streams of the layers live on when the last viewer has gone: nothing of
+// the fan-out may stay with them.
+func TestFanout_LeavesTheLayersWithTheLastViewer(t *testing.T) {
+	g := newGate(t)
+	g.simulcast(150, 300)
+	w := g.watch()
+	w.follow(t).until("a layer", func() bool { return w.sess.Stats().RID != "" })
+	if err := w.sess.Close(nil); err != nil {
+		t.Fatal(err)
+	}
+	layers := g.st.Layers()
+	if len(layers) != 2 {
+		t.Fatalf("got %d layers, want 2", len(layers))
+	}
+	eventually(t, "nobody reads", func() bool {
+		readers := g.st.Stats().Readers
+		for _, l := range layers {
+			readers += l.Stream.Stats().Readers
+		}
+		return readers == 0
+	})
+}
