@@ -136,7 +136,10 @@ func (sh *shard) decideLocked(v *viewer, now time.Time) {
 // next on. What is sent now goes on until then.
 func (a *video) goTo(sh *shard, in *input, rate float64, now time.Time) {
 	if a.target == in {
-		if now.Sub(a.asked) >= askEvery {
+		// A track that the viewer cannot decode is followed by another, which begins
+		// with a keyframe unasked.
+		undecodable := a.from == nil && a.o.track != nil && !a.o.carried
+		if now.Sub(a.asked) >= askEvery && !undecodable {
 			a.ask(in, now)
 		}
 		return

@@ -53,8 +53,9 @@ type video struct {
 	ended       bool   // the last packet sent had the marker
 
 	log   []logged
-	since uint16    // first number that may be in log
-	fresh uint16    // first number of the present input
+	older bool      // the viewer may ask for what it got before there was a choice
+	since uint16    // first number since then; of use while older
+	fresh uint16    // first number of the present input, or in log
 	came  time.Time // when that was
 
 	chooser  chooser
@@ -89,7 +90,7 @@ func (v *viewer) adapt(sh *shard) {
 		a.est = bandwidth.New(start)
 	}
 	if o.started && !o.skipping {
-		a.from, a.seqOff, a.since = sh.main, o.seqOff, o.lastSeq+1
+		a.from, a.seqOff, a.older, a.since = sh.main, o.seqOff, true, o.lastSeq+1
 		a.pacer.next, a.fresh = o.lastSeq+1, o.lastSeq+1
 	}
 	v.video = a
@@ -106,9 +107,7 @@ func (a *video) take(b *rtc.Batch, in *input, u *stream.Unit, now time.Time) {
 	if in != a.from {
 		return
 	}
-	o := a.o
-	if o.track != u.Track && !o.choose(u.Track) {
-		a.v.log.Warn("viewer cannot decode the track", "stream", a.v.st.Name(), "codec", u.Track.Codec)
+	if !a.decodes(u) {
 		a.from, a.target = nil, in // until it can again
 		return
 	}
@@ -123,13 +122,21 @@ func (a *video) take(b *rtc.Batch, in *input, u *stream.Unit, now time.Time) {
 	a.put(b, u, marker, now)
 }
 
+// decodes says whether the viewer can decode the track of u.
+func (a *video) decodes(u *stream.Unit) bool {
+	if a.o.track != u.Track && !a.o.choose(u.Track) {
+		a.v.log.Warn("viewer cannot decode the track", "stream", a.v.st.Name(), "codec", u.Track.Codec)
+	}
+	return a.o.carried
+}
+
 // cross goes over to another input with u, the first packet of a keyframe. It
 // reports false if the viewer cannot decode it.
 func (a *video) cross(in *input, u *stream.Unit) bool {
-	o := a.o
-	if o.track != u.Track && !o.choose(u.Track) {
+	if !a.decodes(u) {
 		return false
 	}
+	o := a.o
 	if a.from != nil && a.from != in {
 		a.switches++
 	}
@@ -137,7 +144,7 @@ func (a *video) cross(in *input, u *stream.Unit) bool {
 	h := &u.Packet.Header
 	if !o.started {
 		o.started = true
-		a.seqOff, a.tsOff, a.since = 0, 0, h.SequenceNumber
+		a.seqOff, a.tsOff = 0, 0
 		a.pacer.next, a.fresh = h.SequenceNumber, h.SequenceNumber
 		return true
 	}
@@ -187,6 +194,7 @@ func (a *video) put(b *rtc.Batch, u *stream.Unit, marker bool, now time.Time) {
 	o := a.o
 	seq := u.Packet.SequenceNumber + a.seqOff
 	e := &a.log[seq%logSize]
+	a.age(seq)
 	*e = logged{u: u, ts: a.outTS, seq: seq, pidOff: a.pidOff, tl0Off: a.tl0Off, marker: marker}
 	a.note(e)
 	a.numbered, a.ended = true, marker
@@ -204,6 +212,20 @@ func (a *video) note(e *logged) {
 		}
 	}
 }
+
+// age forgets what happened more than a log ago: numbers of 16 bits tell what is
+// earlier only within half their range.
+func (a *video) age(seq uint16) {
+	if a.older && seq-a.since >= logSize {
+		a.older = false
+	}
+	if int16(seq-a.fresh) >= logSize {
+		a.fresh = seq - logSize + 1
+	}
+}
+
+// precedes says whether seq is a packet from before there was a choice.
+func (a *video) precedes(seq uint16) bool { return a.older && int16(seq-a.since) < 0 }
 
 // get returns the packet that the viewer knows by seq, or nil.
 func (a *video) get(seq uint16) *logged {

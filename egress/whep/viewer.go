@@ -59,7 +59,7 @@ type output struct {
 	started  bool
 	skipping bool   // packets were left out; the numbering must not show it
 	seqOff   uint16 // added to the stream's sequence numbers
-	since    uint16 // first sequence number of the stream with this offset
+	since    uint16 // first sequence number of the stream with this offset, or of late
 	lastSeq  uint16 // last sent
 	rtxSeq   uint16
 
@@ -154,7 +154,7 @@ func (o *output) begin(u *stream.Unit, now time.Time) bool {
 // of the shard: as RTX (RFC 4588) where negotiated, else as it was.
 func (v *viewer) resendLocked(b *rtc.Batch, kind stream.Kind, r *ring, seq uint16) {
 	o := &v.out[kind]
-	if a := v.video; kind == stream.Video && a != nil && int16(seq-a.since) >= 0 {
+	if a := v.video; kind == stream.Video && a != nil && !a.precedes(seq) {
 		v.repairLocked(b, seq)
 		return
 	}
@@ -266,6 +266,7 @@ func (v *viewer) reportLocked(now time.Time) {
 	at := v.st.Since(now)
 	for k := range v.out {
 		o := &v.out[k]
+		o.age()
 		if !o.started || at-o.lastPTS > maxReportAge {
 			continue
 		}
@@ -288,6 +289,15 @@ func (v *viewer) reportLocked(now time.Time) {
 	pkts = append(pkts, &rtcp.SourceDescription{Chunks: cnames})
 	if err := v.peer.WriteRTCP(pkts); err != nil {
 		v.log.Debug("sender report not sent", "stream", v.st.Name(), "err", err)
+	}
+}
+
+// age moves since along: numbers of 16 bits tell what is earlier only within half
+// their range, and packets that have left the rings are of no interest. It must
+// be called more often than a source can send so many packets.
+func (o *output) age() {
+	if last := o.lastSeq - o.seqOff; last-o.since >= videoRing {
+		o.since = last - videoRing + 1
 	}
 }
 

@@ -1,0 +1,171 @@
+package whep
+
+import (
+	"log/slog"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/pion/rtp"
+
+	"github.com/lectern/lectern/egress/whep/bandwidth"
+	"github.com/lectern/lectern/internal/rtc"
+	"github.com/lectern/lectern/stream"
+)
+
+// rig is a shard with one viewer that is not connected: what it is sent is
+// counted and dropped.
+type rig struct {
+	t     *testing.T
+	now   time.Time
+	st    *stream.Stream
+	sh    *shard
+	v     *viewer
+	main  *stream.Publication
+	asked int
+}
+
+func newRig(t *testing.T, layers ...string) *rig {
+	t.Helper()
+	e, err := rtc.Listen(rtc.Config{Addr: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	sdp, err := os.ReadFile("../../internal/rtc/testdata/offers/chrome-view.sdp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	offer, err := rtc.ParseOffer(sdp, rtc.View)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, err := e.NewSession(rtc.SessionConfig{Offer: offer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	b := &rig{t: t, now: time.Now()}
+	b.st = stream.New(stream.Config{Name: "room/main", Now: func() time.Time { return b.now }, Origin: b.now.Add(-time.Hour)})
+	t.Cleanup(b.st.Close)
+	b.sh = &shard{st: b.st, log: log, kick: make(chan struct{}, 1), batch: e.NewBatch(), units: make([]*stream.Unit, burst)}
+	b.sh.rings[stream.Audio].init(audioRing)
+	b.sh.rings[stream.Video].init(videoRing)
+	b.sh.main = &input{sh: b.sh, st: b.st, ring: &b.sh.rings[stream.Video]}
+	source := stream.Source{Kinds: []stream.Kind{stream.Audio, stream.Video}, Layers: layers, RequestKeyframe: b.ask}
+	if b.main, err = b.st.Publish(source); err != nil {
+		t.Fatal(err)
+	}
+	b.v = &viewer{st: b.st, log: log}
+	b.v.init(peer)
+	b.v.out[stream.Video].codecs = []rtc.Codec{{MimeType: string(stream.VP8), PayloadType: 96, RTXPayloadType: 97}}
+	b.v.shard.Store(b.sh)
+	b.sh.viewers = []*viewer{b.v}
+	return b
+}
+
+func (b *rig) ask() { b.asked++ }
+
+// track returns a track of video.
+func track(c stream.Codec) *stream.Track {
+	return &stream.Track{ID: "v", Kind: stream.Video, Codec: c, ClockRate: 90000}
+}
+
+// picture returns a picture of one packet.
+func (b *rig) picture(t *stream.Track, n int, key bool) *stream.Unit {
+	return &stream.Unit{
+		Track: t, Keyframe: key, PTS: b.st.Since(b.now), Arrival: b.now, Width: 640, Height: 360, EndOfLayer: true,
+		Packet: &rtp.Packet{
+			Header:  rtp.Header{Version: 2, SequenceNumber: uint16(n), Timestamp: uint32(n) * 3000, Marker: true},
+			Payload: make([]byte, 200),
+		},
+	}
+}
+
+// A NACK for the newest packet is answered however long the viewer has been there.
+func TestResend_GoesOnAfterHalfATurnOfTheNumbers(t *testing.T) {
+	for name, adaptive := range map[string]bool{"plain": false, "chosen": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newRig(t)
+			tr := track(stream.VP8)
+			if adaptive {
+				b.sh.adaptLocked()
+				b.v.video.target, b.v.video.est = b.sh.main, nil // not paced
+			}
+			for n := range 1 << 17 {
+				b.sh.fanLocked([]*stream.Unit{b.picture(tr, n, n == 0)})
+				if n%1000 != 999 {
+					continue
+				}
+				b.v.reportLocked(b.now)
+				before := b.v.resent.Load()
+				b.v.resends, b.v.repairs = 1, 1<<30
+				b.v.resendLocked(b.sh.batch, stream.Video, &b.sh.rings[stream.Video], uint16(n))
+				if b.v.resent.Load() != before+1 {
+					t.Fatalf("packet %d did not come again", n)
+				}
+			}
+		})
+	}
+}
+
+// With a narrow network packets of the input before are not repaired for long,
+// those of the present one always.
+func TestRepair_GoesOnAfterHalfATurnOfTheNumbers(t *testing.T) {
+	b := newRig(t)
+	b.sh.adaptLocked()
+	a := b.v.video
+	a.est = bandwidth.New(1e6)
+	a.target = b.sh.main
+	tr := track(stream.VP8)
+	for n := range 1 << 17 {
+		u := b.picture(tr, n, n == 0)
+		b.sh.rings[stream.Video].add(u)
+		a.pacer.tokens = 1e6
+		a.take(b.sh.batch, b.sh.main, u, b.now)
+		a.came = b.now.Add(-time.Minute)
+		if n%1000 != 999 {
+			continue
+		}
+		before := b.v.resent.Load()
+		b.v.resends, b.v.repairs = 1, 1<<30
+		b.v.resendLocked(b.sh.batch, stream.Video, &b.sh.rings[stream.Video], uint16(n))
+		if b.v.resent.Load() != before+1 {
+			t.Fatalf("packet %d did not come again", n)
+		}
+	}
+}
+
+// What a viewer cannot decode must cost neither numbers, which it would take for
+// losses, nor keyframes of everyone else.
+func TestVideo_ATrackThatTheViewerCannotDecode(t *testing.T) {
+	b := newRig(t)
+	b.sh.adaptLocked()
+	a := b.v.video
+	take := func(u *stream.Unit) {
+		b.sh.rings[stream.Video].add(u)
+		a.take(b.sh.batch, b.sh.main, u, b.now)
+	}
+	a.target = b.sh.main
+	vp8, vp9 := track(stream.VP8), track(stream.VP9)
+	take(b.picture(vp8, 0, true))
+	if a.from != b.sh.main || b.v.out[stream.Video].lastSeq != 0 {
+		t.Fatalf("the picture does not begin: %+v", b.v.out[stream.Video])
+	}
+	b.asked = 0
+	for n := range 40000 {
+		b.now = b.now.Add(10 * time.Millisecond)
+		take(b.picture(vp9, 1+n, n%100 == 0))
+		a.goTo(b.sh, b.sh.main, 1e6, b.now)
+	}
+	if a.from != nil || b.v.out[stream.Video].lastSeq != 0 {
+		t.Errorf("%d numbers went to what cannot be decoded", b.v.out[stream.Video].lastSeq)
+	}
+	if b.asked > 1 {
+		t.Errorf("asked for %d keyframes in vain", b.asked)
+	}
+	take(b.picture(track(stream.VP8), 40001, true))
+	if got := b.v.out[stream.Video].lastSeq; a.from == nil || got != 1 {
+		t.Errorf("goes on with packet %d, want 1", got)
+	}
+}
