@@ -265,8 +265,11 @@ func (sh *shard) add(v *viewer) {
 	defer sh.mu.Unlock()
 	v.shard.Store(sh)
 	sh.viewers = append(sh.viewers, v)
+	if v.out[stream.Video].ssrc == 0 {
+		return // sound begins with its next packet
+	}
 	now := time.Now()
-	if sh.adaptive && v.out[stream.Video].ssrc != 0 {
+	if sh.adaptive {
 		v.adapt(sh)
 		sh.lookLocked(now)
 		sh.decideLocked(v, now)
