@@ -158,11 +158,21 @@ func TestEvents_PostTakesAnArrayOfWhatIsKnown(t *testing.T) {
 		body, media string
 		status      int
 	}{
-		{"", "", 201}, {"", "application/json", 201}, {`["active","inactive"]`, "application/json; charset=utf-8", 201}, {`[]`, "Application/JSON", 201},
-		{`["active"]`, "", 415}, {`["active"]`, "application/sdp", 415}, {"", "text/plain", 415},
-		{`["scte35"]`, "application/json", 422}, {`["active",""]`, "application/json", 422},
-		{`{}`, "application/json", 400}, {`[1]`, "application/json", 400}, {`null`, "application/json", 400}, {`["active"`, "application/json", 400},
-		{`["active"] []`, "application/json", 400}, {"[" + strings.Repeat(`"active",`, 20000) + `"active"]`, "application/json", 413},
+		{"", "", 201},
+		{"", "application/json", 201},
+		{`["active","inactive"]`, "application/json; charset=utf-8", 201},
+		{`[]`, "Application/JSON", 201},
+		{`["active"]`, "", 415},
+		{`["active"]`, "application/sdp", 415},
+		{"", "text/plain", 415},
+		{`["scte35"]`, "application/json", 422},
+		{`["active",""]`, "application/json", 422},
+		{`{}`, "application/json", 400},
+		{`[1]`, "application/json", 400},
+		{`null`, "application/json", 400},
+		{`["active"`, "application/json", 400},
+		{`["active"] []`, "application/json", 400},
+		{"[" + strings.Repeat(`"active",`, 20000) + `"active"]`, "application/json", 413},
 	} {
 		resp := g.call(f.token, "POST", f.location+"/sse", []byte(tt.body), "Content-Type", tt.media)
 		if resp.StatusCode != tt.status {

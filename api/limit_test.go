@@ -175,7 +175,7 @@ func TestFailures_AreBounded(t *testing.T) {
 func TestPlaces_AreBoundedAndComeBack(t *testing.T) {
 	p := newPlaces(2)
 	addr := netip.MustParseAddr("192.0.2.1")
-	if !p.take(addr) || !p.take(addr) || p.take(addr) {
+	if one, two, three := p.take(addr), p.take(addr), p.take(addr); !one || !two || three {
 		t.Error("want two places and no third")
 	}
 	if !p.take(netip.MustParseAddr("192.0.2.2")) {

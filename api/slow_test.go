@@ -202,13 +202,13 @@ func TestServer_BoundsTheConnectionsOfAnAddress(t *testing.T) {
 		}
 		return ok
 	}
-	if !enter(one) || !enter(one) || enter(one) {
+	if first, second, third := enter(one), enter(one), enter(one); !first || !second || third {
 		t.Error("want two connections of an address and no third")
 	}
 	if !enter(other) {
 		t.Error("another address is refused")
 	}
-	if !enter(proxy) || !enter(proxy) || !enter(proxy) {
+	if first, second, third := enter(proxy), enter(proxy), enter(proxy); !first || !second || !third {
 		t.Error("a proxy is bounded like a client")
 	}
 	if enter(proxy) {

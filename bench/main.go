@@ -43,8 +43,16 @@ type section struct {
 
 func (b *bench) sections() []section {
 	return []section{
-		{"start", b.start}, {"fanout", b.fanout}, {"memory", b.memory}, {"join", b.join}, {"storm", b.storm},
-		{"first", b.first}, {"loss", b.loss}, {"procs", b.procs}, {"bitrate", b.bitrate}, {"rooms", b.rooms},
+		{"start", b.start},
+		{"fanout", b.fanout},
+		{"memory", b.memory},
+		{"join", b.join},
+		{"storm", b.storm},
+		{"first", b.first},
+		{"loss", b.loss},
+		{"procs", b.procs},
+		{"bitrate", b.bitrate},
+		{"rooms", b.rooms},
 	}
 }
 

@@ -71,7 +71,7 @@ func (l *lane) describe(u *stream.Unit) {
 	u.Temporal, u.Spatial, u.Switch = i.Temporal, i.Spatial, i.Switch
 	u.EndOfLayer = i.EndOfLayer || u.Packet.Marker
 	// With H.264 several packets of one access unit look like its first.
-	u.Keyframe = i.Keyframe && !(l.key && l.keyTS == u.Packet.Timestamp)
+	u.Keyframe = i.Keyframe && (!l.key || l.keyTS != u.Packet.Timestamp)
 	if u.Keyframe {
 		l.key, l.keyTS = true, u.Packet.Timestamp
 		u.Width, u.Height = i.Width, i.Height

@@ -52,7 +52,7 @@ func TestLayers_AnotherPublisher(t *testing.T) {
 					for i := range c.layers {
 						c.push264(i)
 					}
-					units = append(units, c.bench.read()...)
+					units = append(units, c.read()...)
 				}
 				last := units[len(units)-1]
 				if since := time.Since(last.Arrival); since > 100*ms {

@@ -101,7 +101,7 @@ func (c *caster) play(d time.Duration) []*stream.Unit {
 				c.picture(i)
 			}
 		}
-		out = append(out, c.bench.read()...)
+		out = append(out, c.read()...)
 		time.Sleep(frameTime - time.Millisecond) // read took one
 		c.tick++
 		for i := range c.layers {
@@ -189,16 +189,6 @@ func (c *caster) packet(i, n int, key bool) {
 	again := *pkt
 	l.last = &again
 	c.p.PushRTP(c.format, i, pkt, time.Now())
-}
-
-// report sends the sender reports of all layers: all say the same wall clock.
-func (c *caster) report() {
-	for i := range c.layers {
-		l := &c.layers[i]
-		c.p.PushRTCP([]rtcp.Packet{&rtcp.SenderReport{
-			SSRC: l.ssrc, NTPTime: ntp(wallClock.Add(time.Duration(c.tick) * frameTime)), RTPTime: l.ts,
-		}}, time.Now())
-	}
 }
 
 // layer is the stream of a layer.

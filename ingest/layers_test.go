@@ -147,7 +147,7 @@ func TestLayers_StillScreenAndStallStopNone(t *testing.T) {
 		c.play(3 * time.Second)
 		check := func(what string) {
 			t.Helper()
-			units := c.bench.read()
+			units := c.read()
 			checkMain(t, units)
 			for _, u := range units {
 				if u.Layer != 2 {
@@ -199,12 +199,12 @@ func TestLayers_CrossBetweenPictures(t *testing.T) {
 		c.packet(1, 0, true)
 		c.packet(1, 1, true)
 		c.layers[0].pid-- // packet 0 had the id of the picture before
-		units = append(units, c.bench.read()...)
+		units = append(units, c.read()...)
 		if u := units[len(units)-1]; u.Layer != 0 {
 			t.Fatal("main crossed within a picture")
 		}
 		c.packet(0, 1, false)
-		rest := c.bench.read()
+		rest := c.read()
 		if len(rest) != 3 || rest[0].Layer != 0 || rest[1].Layer != 1 || !rest[1].Keyframe || rest[2].Layer != 1 {
 			t.Fatalf("got %d units after the end of the picture, want it and the keyframe", len(rest))
 		}
@@ -228,7 +228,7 @@ func TestLayers_CrossWithoutTheEndLeavesAHole(t *testing.T) {
 			c.packet(1, n%2, n == 0)
 			time.Sleep(10 * ms)
 		}
-		units := c.bench.read()
+		units := c.read()
 		n := slices.IndexFunc(units, func(u *stream.Unit) bool { return u.Layer == 1 })
 		if n < 1 || units[n].Packet.SequenceNumber != units[n-1].Packet.SequenceNumber+2 {
 			t.Fatalf("got no hole before the keyframe, unit %d", n)

@@ -102,7 +102,7 @@ func (s *selector) choose(now time.Time) {
 	for _, in := range s.layers {
 		switch {
 		case in == s.cur || !in.flow.on:
-		case s.cur.flow.on && !(s.better(in, s.cur) && s.steady(in, now)):
+		case s.cur.flow.on && (!s.better(in, s.cur) || !s.steady(in, now)):
 		case s.want == nil || s.better(in, s.want):
 			s.want = in
 		}

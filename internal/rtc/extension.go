@@ -53,7 +53,8 @@ func readExtensions(profile uint16, block []byte, ids extensionIDs) (x extension
 			block = block[1:]
 			continue
 		}
-		id, n, head := block[0], 0, 1
+		id, head := block[0], 1
+		var n int
 		if oneByte {
 			id, n = block[0]>>4, int(block[0]&0x0f)+1
 			if id == 0 || id == oneByteEndsAt {

@@ -195,9 +195,12 @@ func isICEChars(s string) bool {
 	if len(s)-len(stem) > padding {
 		return false
 	}
-	return strings.IndexFunc(stem, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '+' || r == '/')
-	}) < 0
+	return !strings.ContainsFunc(stem, func(r rune) bool { return !isAlphanumeric(r) && r != '+' && r != '/' })
+}
+
+// isAlphanumeric knows the letters and digits of ASCII.
+func isAlphanumeric(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 }
 
 // fingerprint is a hash of the peer's certificate (RFC 8122, section 5).

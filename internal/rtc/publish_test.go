@@ -291,7 +291,7 @@ func TestSession_ConsentLost(t *testing.T) {
 			t.Fatal(err)
 		}
 		await(t, "the end", s.Done())
-		if s.Err() != rtc.ErrConsentLost {
+		if !errors.Is(s.Err(), rtc.ErrConsentLost) {
 			t.Errorf("lite %v: got %v, want ErrConsentLost", lite, s.Err())
 		}
 	}

@@ -149,7 +149,7 @@ func TestConnectError_OwnersReasonIsKept(t *testing.T) {
 	s := startOnly(t, e, full, rtc.View, rtc.SessionConfig{})
 	reason := errors.New("the class is over")
 	_ = s.Close(reason)
-	if s.Err() != reason {
+	if !errors.Is(s.Err(), reason) {
 		t.Errorf("got %v, want %v", s.Err(), reason)
 	}
 }

@@ -139,7 +139,7 @@ func TestTrickle(t *testing.T) {
 	if err := s.Close(nil); err != nil {
 		t.Error(err)
 	}
-	if err := s.PatchTrickle([]byte(fragmentOf(sdp))); err != rtc.ErrClosed {
+	if err := s.PatchTrickle([]byte(fragmentOf(sdp))); !errors.Is(err, rtc.ErrClosed) {
 		t.Errorf("after Close: got %v, want ErrClosed", err)
 	}
 }

@@ -127,9 +127,8 @@ func (s *section) readRids(m *mediaLines) map[string]string {
 // isRid is stricter than the first text of the grammar, as an erratum has it
 // but for two signs that are seen.
 func isRid(s string) bool {
-	return s != "" && len(s) <= maxRidBytes && strings.IndexFunc(s, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
-	}) < 0
+	return s != "" && len(s) <= maxRidBytes &&
+		!strings.ContainsFunc(s, func(r rune) bool { return !isAlphanumeric(r) && r != '-' && r != '_' })
 }
 
 // readLimits returns the restrictions as the answer repeats them: payload types

@@ -16,9 +16,8 @@ import (
 
 // layered collects packets by layer.
 type layered struct {
-	mu   sync.Mutex
-	got  [3][]*rtp.Packet
-	want [3]uint32 // SSRCs as the sender has them
+	mu  sync.Mutex
+	got [3][]*rtp.Packet
 }
 
 func (l *layered) add(in rtc.Inbound) {

@@ -197,12 +197,16 @@ func FuzzFeedback(f *testing.F) {
 			f.Add(b, uint16(100))
 		}
 	}
-	seed(&rtcp.TransportLayerCC{BaseSequenceNumber: 90, PacketStatusCount: 3, ReferenceTime: 5,
+	seed(&rtcp.TransportLayerCC{
+		BaseSequenceNumber: 90, PacketStatusCount: 3, ReferenceTime: 5,
 		PacketChunks: []rtcp.PacketStatusChunk{&rtcp.RunLengthChunk{PacketStatusSymbol: rtcp.TypeTCCPacketReceivedSmallDelta, RunLength: 3}},
-		RecvDeltas:   []*rtcp.RecvDelta{{Type: 1, Delta: 250}, {Type: 1, Delta: 500}, {Type: 1, Delta: 0}}})
-	seed(&rtcp.TransportLayerCC{BaseSequenceNumber: 65535, PacketStatusCount: 65535, ReferenceTime: 1<<24 - 1,
+		RecvDeltas:   []*rtcp.RecvDelta{{Type: 1, Delta: 250}, {Type: 1, Delta: 500}, {Type: 1, Delta: 0}},
+	})
+	seed(&rtcp.TransportLayerCC{
+		BaseSequenceNumber: 65535, PacketStatusCount: 65535, ReferenceTime: 1<<24 - 1,
 		PacketChunks: []rtcp.PacketStatusChunk{&rtcp.RunLengthChunk{RunLength: 8191}, &rtcp.StatusVectorChunk{Type: 1, SymbolSize: 1, SymbolList: []uint16{2, 0, 0, 2, 0, 0, 0}}},
-		RecvDeltas:   []*rtcp.RecvDelta{{Type: 2, Delta: -8192000}, {Type: 2, Delta: 8191750}}})
+		RecvDeltas:   []*rtcp.RecvDelta{{Type: 2, Delta: -8192000}, {Type: 2, Delta: 8191750}},
+	})
 	f.Fuzz(func(t *testing.T, raw []byte, last uint16) {
 		pkts, err := rtcp.Unmarshal(raw)
 		if err != nil {
