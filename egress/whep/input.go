@@ -61,7 +61,9 @@ func (in *input) starts(u *stream.Unit) bool {
 	return before == nil || before.Packet.Timestamp != u.Packet.Timestamp || before.Track != u.Track
 }
 
-func (in *input) flowing() bool { return in.st.Flowing() && in.st.Rate() > 0 }
+// flowing says whether the publisher sends it. A still screen may be silent for
+// a while: that alone is no reason to go elsewhere.
+func (in *input) flowing() bool { return in.st.Flowing() }
 
 // qualities appends what can be had of the input, lowest first.
 func (in *input) qualities(to []quality, flowing bool) []quality {
@@ -84,6 +86,7 @@ func (in *input) qualities(to []quality, flowing bool) []quality {
 
 // grid measures the rates of the spatial and temporal layers of an input.
 type grid struct {
+	track  *stream.Track // that it is of
 	bytes  [gridSize][gridSize]int
 	rate   [gridSize][gridSize]float64 // bit/s, smoothed
 	since  time.Time
@@ -93,10 +96,14 @@ type grid struct {
 func layerOf(n uint8) uint8 { return min(n, gridSize-1) }
 
 func (g *grid) add(u *stream.Unit) {
+	if g.track != u.Track {
+		*g = grid{track: u.Track}
+	}
 	g.bytes[layerOf(u.Spatial)][layerOf(u.Temporal)] += len(u.Packet.Payload)
 }
 
-// tick ends an interval, if it is long enough.
+// tick ends an interval, if it is long enough. One in which nothing came tells
+// nothing of what comes next: the rates stay as they were.
 func (g *grid) tick(now time.Time) {
 	span := now.Sub(g.since)
 	if g.since.IsZero() || span < gridEvery {
@@ -105,21 +112,20 @@ func (g *grid) tick(now time.Time) {
 		}
 		return
 	}
-	silent := true
+	if g.bytes == [gridSize][gridSize]int{} {
+		g.since = now
+		return
+	}
 	for s := range g.bytes {
 		for t := range g.bytes[s] {
 			r := float64(g.bytes[s][t]) * 8 / span.Seconds()
-			silent = silent && r == 0
 			if g.primed {
 				r = 0.6*g.rate[s][t] + 0.4*r
 			}
 			g.rate[s][t] = r
 		}
 	}
-	g.primed = g.primed || !silent
-	if silent {
-		g.primed = false
-	}
+	g.primed = true
 	g.bytes, g.since = [gridSize][gridSize]int{}, now
 }
 

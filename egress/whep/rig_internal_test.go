@@ -66,6 +66,23 @@ func newRig(t *testing.T, layers ...string) *rig {
 
 func (b *rig) ask() { b.asked++ }
 
+// layers publishes layers, lowest first.
+func (b *rig) layers(ids ...string) []*stream.Publication {
+	b.t.Helper()
+	var out []*stream.Publication
+	for _, id := range ids {
+		p, err := b.main.Layer(id, stream.Source{Kinds: []stream.Kind{stream.Video}, RequestKeyframe: b.ask})
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		in := &input{sh: b.sh, id: id, st: p.Stream(), ring: &ring{}}
+		in.ring.init(layerRing)
+		b.sh.layers = append(b.sh.layers, in)
+		out = append(out, p)
+	}
+	return out
+}
+
 // track returns a track of video.
 func track(c stream.Codec) *stream.Track {
 	return &stream.Track{ID: "v", Kind: stream.Video, Codec: c, ClockRate: 90000}
@@ -167,5 +184,55 @@ func TestVideo_ATrackThatTheViewerCannotDecode(t *testing.T) {
 	take(b.picture(track(stream.VP8), 40001, true))
 	if got := b.v.out[stream.Video].lastSeq; a.from == nil || got != 1 {
 		t.Errorf("goes on with packet %d, want 1", got)
+	}
+}
+
+// A screen that stands still is silent for a second and more, while the sound
+// goes on: its viewers stay where they are, and nobody asks for a keyframe.
+func TestLook_AStillScreenKeepsItsLayer(t *testing.T) {
+	b := newRig(t, "q", "f")
+	pubs := b.layers("q", "f")
+	b.sh.adaptLocked()
+	tr, sound := track(stream.VP8), &stream.Track{ID: "a", Kind: stream.Audio, Codec: stream.Opus, ClockRate: 48000}
+	best := b.sh.layers[1]
+	write := func(n int, key bool) {
+		u := b.picture(tr, n, key)
+		if err := pubs[1].Write(u); err != nil {
+			t.Fatal(err)
+		}
+		b.sh.fanLayerLocked(best, []*stream.Unit{u})
+	}
+	for n := range 30 {
+		write(n, n == 0)
+		b.now = b.now.Add(100 * time.Millisecond)
+		b.sh.lookLocked(b.now)
+		b.sh.decideLocked(b.v, b.now)
+	}
+	if b.v.video.from != best {
+		t.Fatalf("is sent %v", b.v.video.from)
+	}
+	rate := b.sh.all[len(b.sh.all)-1].rate()
+	b.asked = 0
+	for n := range 25 {
+		u := &stream.Unit{
+			Track: sound, Keyframe: true, PTS: b.st.Since(b.now), Arrival: b.now,
+			Packet: &rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: uint16(n)}, Payload: make([]byte, 80)},
+		}
+		if err := b.main.Write(u); err != nil {
+			t.Fatal(err)
+		}
+		b.now = b.now.Add(100 * time.Millisecond)
+		b.sh.lookLocked(b.now)
+		b.sh.decideLocked(b.v, b.now)
+		last := len(b.sh.all) - 1
+		if got := b.v.video.chooser.now.reason; b.sh.of[last] != best || b.v.video.target != nil || got != ReasonBest {
+			t.Fatalf("after %d tenths of a second: target %v, %q", n+1, b.v.video.target, got)
+		}
+		if got := b.sh.all[last].rate(); got > 2*rate || got < rate/2 {
+			t.Fatalf("after %d tenths of a second: %v bit/s, was %v", n+1, got, rate)
+		}
+	}
+	if b.asked > 0 {
+		t.Errorf("asked for %d keyframes", b.asked)
 	}
 }
