@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 
 	"github.com/lectern/lectern/egress/whep/bandwidth"
@@ -234,5 +235,29 @@ func TestLook_AStillScreenKeepsItsLayer(t *testing.T) {
 	}
 	if b.asked > 0 {
 		t.Errorf("asked for %d keyframes", b.asked)
+	}
+}
+
+// Without repairs there is nothing to try the network with: such a viewer rises
+// by its receiver reports, from below what it is sent to the best.
+func TestAdapt_RisesWithoutRepairs(t *testing.T) {
+	b := newRig(t)
+	b.v.out[stream.Video].rtxSSRC = 0
+	b.sh.adaptLocked()
+	b.v.video.target = b.sh.main
+	b.sh.fanLocked([]*stream.Unit{b.picture(track(stream.VP8), 0, true)})
+	b.sh.feedback(b.v, &rtcp.TransportLayerCC{
+		BaseSequenceNumber: 1, PacketStatusCount: 1,
+		PacketChunks: []rtcp.PacketStatusChunk{&rtcp.RunLengthChunk{PacketStatusSymbol: rtcp.TypeTCCPacketReceivedSmallDelta, RunLength: 1}},
+		RecvDeltas:   []*rtcp.RecvDelta{{Type: rtcp.TypeTCCPacketReceivedSmallDelta, Delta: 250}},
+	}, time.Now())
+	reports := []rtcp.ReceptionReport{{SSRC: b.v.out[stream.Video].ssrc}}
+	b.v.video.want, b.v.video.rate = 4e6, 1e6
+	for range 20 {
+		b.now = b.now.Add(time.Second)
+		b.sh.received(b.v, reports, b.now)
+	}
+	if got := b.v.video.estimate(b.now).Rate; got < 4e6 {
+		t.Errorf("after 20 s without losses: got %v bit/s, want 4e6", got)
 	}
 }

@@ -59,7 +59,7 @@ type video struct {
 	came  time.Time // when that was
 
 	chooser  chooser
-	est      *bandwidth.Estimator // nil: no transport-wide feedback
+	est      *bandwidth.Estimator // nil: no transport-wide feedback, or no repairs
 	reports  *bandwidth.Reports
 	rate     float64 // of the quality chosen, bit/s
 	want     float64 // that is worth a probe, bit/s
@@ -86,7 +86,9 @@ func (v *viewer) adapt(sh *shard) {
 		reports: bandwidth.NewReports(reports),
 		spatial: gridSize, wantSpatial: gridSize, temporal: gridSize, wantTemporal: gridSize,
 	}
-	if v.peer.CountsTransport(rtc.Video) {
+	// Without repairs there is nothing to try the network with, and an Estimator
+	// would never rise.
+	if v.peer.CountsTransport(rtc.Video) && o.rtxSSRC != 0 {
 		a.est = bandwidth.New(start)
 	}
 	if o.started && !o.skipping {

@@ -182,6 +182,10 @@ func TestReports_DownOnLossAndUpWithCaution(t *testing.T) {
 	if got := tell(40, 0, 50*time.Millisecond, 500e3); got != 2e6 {
 		t.Errorf("after a good time: got %v", got)
 	}
+	tell(3, 0.9, 0, 2e6)
+	if got := tell(23, 0, 50*time.Millisecond, 1.9e6); got < 1.9e6 {
+		t.Errorf("although 1.9 Mbit/s arrive: got %v", got)
+	}
 	if got := tell(3, 0, 900*time.Millisecond, 1.5e6); got > 1.3e6 {
 		t.Errorf("a queue of 850 ms: got %v", got)
 	}

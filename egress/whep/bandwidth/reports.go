@@ -73,7 +73,8 @@ func (r *Reports) Report(rep Report, at time.Time) {
 		if !r.downAt.IsZero() && at.Sub(r.downAt) > mostHold {
 			r.hold = firstHold
 		}
-		e.Rate = bound(max(e.Rate, min(growth*e.Rate, rep.Most)))
+		// What has arrived is carried, whatever was believed.
+		e.Rate = bound(max(e.Rate, e.Received, min(growth*e.Rate, rep.Most)))
 	}
 }
 
