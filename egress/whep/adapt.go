@@ -106,7 +106,7 @@ func (sh *shard) decideLocked(v *viewer, now time.Time) {
 		return
 	}
 	est := a.estimate(now)
-	s := situation{at: now, all: sh.all, rate: est.Rate, proven: est.Proven}
+	s := situation{at: now, all: sh.all, rate: est.Rate, proven: est.Proven, blind: a.est == nil || !a.est.Heard()}
 	if w := v.wish.Load(); w != nil {
 		s.wish = *w
 	}

@@ -25,6 +25,10 @@ const (
 	// that the estimate must be below: with a little less it may still be seen.
 	freezeAfter = 2 * time.Second
 	freezeBelow = 0.7
+
+	// thawAfter is how long the picture of a viewer stands still of whose network
+	// nothing can be learnt meanwhile: then it is shown for freezeAfter at least.
+	thawAfter = 8 * time.Second
 )
 
 // quality is one picture that a viewer can get: a layer of simulcast, or a
@@ -96,6 +100,7 @@ type situation struct {
 	all    []quality // lowest first
 	rate   float64   // estimate, bit/s
 	proven bool
+	blind  bool // the estimate stands still while nothing is sent
 	wish   LayerChoice
 }
 
@@ -310,6 +315,9 @@ func (c *chooser) freeze(s *situation, lowest *quality, d *decision) {
 		c.tooLow = s.at
 	case s.rate >= freezeBelow*base && !d.frozen:
 		c.tooLow = time.Time{}
+	}
+	if d.frozen && s.blind && s.at.Sub(c.tooLow) >= freezeAfter+thawAfter {
+		c.tooLow, d.frozen = s.at, false
 	}
 	if !c.tooLow.IsZero() && s.at.Sub(c.tooLow) >= freezeAfter {
 		d.frozen = true

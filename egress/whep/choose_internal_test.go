@@ -119,6 +119,26 @@ func TestChoose_FreezesThePictureForTheSound(t *testing.T) {
 	}
 }
 
+// Of a network on which nothing is sent nothing is heard: the picture is tried
+// now and then, or it would stand still for ever.
+func TestChoose_TriesThePictureWhereNothingIsLearntWithoutIt(t *testing.T) {
+	y := newStory(t)
+	y.s.blind = true
+	shown := 0
+	y.run(4*time.Second, 50e3)
+	for range 10 * 30 {
+		if !y.run(100*time.Millisecond, 50e3).frozen {
+			shown++
+		}
+	}
+	if shown < 50 || shown > 70 {
+		t.Errorf("shown for %d tenths of 30 seconds, want 60", shown)
+	}
+	if d := y.run(10*time.Second, 95e3); d.frozen {
+		t.Errorf("got %+v after it fitted again", d)
+	}
+}
+
 func TestChoose_WhatTheViewerWants(t *testing.T) {
 	ptr := func(n int) *int { return &n }
 	q, f, gone := "q", "f", "x"
