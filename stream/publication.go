@@ -16,7 +16,8 @@ type Source struct {
 	Layers []string
 
 	// RequestKeyframe asks the publisher for a keyframe. It is called without
-	// locks, from any goroutine, and must not block. Nil: cannot be asked.
+	// locks of the stream, from any goroutine, that of Write included, and must
+	// not block, nor take a lock that is held during Write. Nil: cannot be asked.
 	RequestKeyframe func()
 }
 

@@ -18,16 +18,17 @@ type encoder struct {
 	no    byte // tells the layer in the payload
 	bytes int  // of a picture
 
-	mu    sync.Mutex // guards what follows
 	pub   *stream.Publication
 	track *stream.Track
-	key   bool
-	asked int
-	off   bool
 	n     uint16 // pictures
 	seq   uint16
 	tl0   byte
 	first uint32 // timestamp
+
+	mu    sync.Mutex // guards what follows; not held during Write, which may ask
+	key   bool
+	asked int
+	off   bool
 }
 
 // simulcast publishes layers until the test ends.
@@ -88,29 +89,27 @@ func (e *encoder) request() {
 	e.asked++
 }
 
+// pause stops the layer from its next picture on, or lets it go on.
 func (e *encoder) pause(off bool) {
 	e.mu.Lock()
-	e.off = off
-	e.key = true
-	pub := e.pub
-	e.mu.Unlock()
-	if off {
-		pub.Pause()
-	}
+	defer e.mu.Unlock()
+	e.off, e.key = off, true
 }
 
 // picture writes one, as a publisher whose layers share a timeline does.
 func (e *encoder) picture(st *stream.Stream, now time.Time) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.off {
+	key, off := e.key, e.off
+	e.key = e.key && off
+	e.mu.Unlock()
+	if off {
+		e.pub.Pause()
 		return
 	}
-	key, temporal, size := e.key, byte(e.n%2), e.bytes
+	temporal, size := byte(e.n%2), e.bytes
 	if key {
 		temporal, size = 0, 3*size
 	}
-	e.key = false
 	if temporal == 0 {
 		e.tl0++
 	}

@@ -21,6 +21,13 @@ type svc struct {
 	asked chan struct{}
 }
 
+func (s *svc) ask() {
+	select {
+	case s.asked <- struct{}{}:
+	default: // enough are due
+	}
+}
+
 func (s *svc) picture(key bool) {
 	s.g.t.Helper()
 	now := time.Now()
@@ -44,7 +51,7 @@ func TestAdapt_SpatialLayersOfOneStream(t *testing.T) {
 	w := g.watch()
 	s := &svc{g: g, track: &stream.Track{ID: "v", Kind: stream.Video, Codec: stream.VP9, ClockRate: 90000}, asked: make(chan struct{}, 64)}
 	var err error
-	if s.pub, err = g.st.Publish(stream.Source{Kinds: []stream.Kind{stream.Video}, RequestKeyframe: func() { s.asked <- struct{}{} }}); err != nil {
+	if s.pub, err = g.st.Publish(stream.Source{Kinds: []stream.Kind{stream.Video}, RequestKeyframe: s.ask}); err != nil {
 		t.Fatal(err)
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
