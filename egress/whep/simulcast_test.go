@@ -182,7 +182,7 @@ func (f *follower) take(p *rtp.Packet) {
 		// What waited for a narrow network is dropped when the layer changes. The
 		// picture that was begun then must not pass for whole: a number is missing.
 		cut := changed && !l.Marker
-		if step := p.SequenceNumber - l.SequenceNumber; step != 1 && !(cut && step == 2) {
+		if step := p.SequenceNumber - l.SequenceNumber; step != 1 && (!cut || step != 2) {
 			f.t.Errorf("packet %d after %d", p.SequenceNumber, l.SequenceNumber)
 		}
 		if changed {

@@ -3,6 +3,7 @@ package rtc_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"testing"
 	"time"
 
@@ -227,7 +228,7 @@ func TestView_DropsWithoutPath(t *testing.T) {
 	if got := e.Stats().PacketsDropped; got != 1 {
 		t.Errorf("got %d dropped, want 1", got)
 	}
-	if err := s.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{}}); err != rtc.ErrNotConnected {
+	if err := s.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{}}); !errors.Is(err, rtc.ErrNotConnected) {
 		t.Errorf("WriteRTCP: got %v, want ErrNotConnected", err)
 	}
 }

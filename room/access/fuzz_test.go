@@ -38,7 +38,7 @@ func FuzzAdmit_Credentials(f *testing.F) {
 		}
 		own := credential == key || u == user && credential == password || credential == "sesame"
 		// The last character of a signature may differ in bits that do not count.
-		if !own && !(strings.HasPrefix(credential, token[:len(token)-1]) && c.ID != "") {
+		if !own && (!strings.HasPrefix(credential, token[:len(token)-1]) || c.ID == "") {
 			t.Fatalf("user %q, credential %q: let in as %+v", u, credential, c)
 		}
 		_, _ = a.DigestHA1(u, "Lectern", "MD5")
