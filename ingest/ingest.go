@@ -30,6 +30,10 @@ type Packet struct {
 	Format  *Format
 	Arrival time.Time
 
+	// Descriptor is the dependency descriptor of AV1, or nil; see
+	// stream.Unit.Descriptor.
+	Descriptor []byte
+
 	// Lost counts the packets before this one that were lost for good. It is
 	// set by the Receiver.
 	Lost int

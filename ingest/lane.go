@@ -50,6 +50,7 @@ func (l *lane) write(p Packet, s Stamp) {
 		Arrival:       p.Arrival,
 		Keyframe:      true,
 		Discontinuity: s.Discontinuity || l.spliced,
+		Descriptor:    p.Descriptor,
 	}
 	if l.in.kind == stream.Video {
 		l.describe(u)
@@ -69,7 +70,7 @@ func (l *lane) describe(u *stream.Unit) {
 	}
 	l.temporal, l.spatial = i.Temporal, i.Spatial
 	u.Temporal, u.Spatial, u.Switch = i.Temporal, i.Spatial, i.Switch
-	u.EndOfLayer = i.EndOfLayer || u.Packet.Marker
+	u.EndOfLayer = i.EndOfLayer || u.Packet.Marker || stream.EndsFrame(u.Descriptor)
 	// With H.264 several packets of one access unit look like its first.
 	u.Keyframe = i.Keyframe && (!l.key || l.keyTS != u.Packet.Timestamp)
 	if u.Keyframe {

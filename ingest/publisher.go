@@ -160,29 +160,33 @@ func (p *Publisher) publishLayers(pub *stream.Publication) error {
 	return nil
 }
 
-// PushRTP takes one packet as it came: late, doubled, out of order. It owns pkt.
-// f must be the same pointer for all packets of a payload type. layer is the
-// index into Config.Layers, 0 for a single quality and for sound; packets of
-// another one are dropped.
+// PushRTP is Push of a packet without a descriptor.
 func (p *Publisher) PushRTP(f *Format, layer int, pkt *rtp.Packet, arrival time.Time) {
+	p.Push(layer, Packet{Packet: pkt, Format: f, Arrival: arrival})
+}
+
+// Push takes one packet as it came: late, doubled, out of order. It owns what
+// pkt refers to. Its Format must be the same pointer for all packets of a
+// payload type. layer is the index into Config.Layers, 0 for a single quality
+// and for sound; packets of another one are dropped.
+func (p *Publisher) Push(layer int, pkt Packet) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	at := layer + int(f.Codec.Kind()) // see newInputs
+	at := layer + int(pkt.Format.Codec.Kind()) // see newInputs
 	if p.pub == nil || p.closed || p.err != nil || layer < 0 || at >= len(p.inputs) {
 		return
 	}
 	in := p.inputs[at]
-	l := in.open(f, pkt.SSRC, arrival)
+	l := in.open(pkt.Format, pkt.SSRC, pkt.Arrival)
 	if l == nil {
 		return
 	}
-	l.heard = arrival
-	packet := Packet{Packet: pkt, Format: f, Arrival: arrival}
+	l.heard = pkt.Arrival
 	if in.id != "" {
-		p.selector.arrived(in, packet)
+		p.selector.arrived(in, pkt)
 	}
-	l.recv.Push(packet)
-	if l.recv.Missing() && l.due(arrival) || p.idle && (l.recv.Waiting() || l.clock.Waiting()) {
+	l.recv.Push(pkt)
+	if l.recv.Missing() && l.due(pkt.Arrival) || p.idle && (l.recv.Waiting() || l.clock.Waiting()) {
 		p.idle = false
 		p.wake()
 	}

@@ -175,7 +175,7 @@ type copied struct {
 
 // copyOf returns a copy of u for the main stream, which numbers in its own way.
 // The payload is shared where no stream writes to it: only VP8 and VP9 have
-// numbers in there.
+// numbers in there, AV1 in its descriptor.
 func (s *selector) copyOf(in *input, u *stream.Unit) *stream.Unit {
 	c := &copied{unit: *u, packet: *u.Packet}
 	c.unit.Packet = &c.packet
@@ -184,6 +184,7 @@ func (s *selector) copyOf(in *input, u *stream.Unit) *stream.Unit {
 	if u.Track.Codec == stream.VP8 || u.Track.Codec == stream.VP9 {
 		c.packet.Payload = slices.Clone(u.Packet.Payload)
 	}
+	c.unit.Descriptor = slices.Clone(u.Descriptor)
 	return &c.unit
 }
 

@@ -16,7 +16,8 @@ type line struct {
 	lastTS  uint32
 	lastPTS time.Duration
 
-	ids pictureIDs
+	ids    pictureIDs
+	frames frameNumbers
 }
 
 // splice rewrites u to follow what was sent before. It reports false when u
@@ -46,6 +47,9 @@ func (l *line) splice(u *Unit, fresh bool) bool {
 		u.Discontinuity = u.Discontinuity || l.track != nil
 	}
 	l.ids.splice(u.Track.Codec, u.Packet.Payload, other)
+	if u.Descriptor != nil {
+		l.frames.splice(u.Descriptor, other)
+	}
 	if u.PTS < l.lastPTS {
 		u.PTS = l.lastPTS
 	}

@@ -85,6 +85,14 @@ type Unit struct {
 	// hence for the last of the picture.
 	EndOfLayer bool
 
+	// Keyframe is true for the first packet of a keyframe (with H.264: of the
+	// parameter sets before it), and for all audio.
+	Keyframe bool
+
+	// Discontinuity is true for the first unit of a track after its timeline
+	// jumped: another publisher, a pause, a clock that was set.
+	Discontinuity bool
+
 	// Width and Height are the size in pixels that a keyframe announces; 0 if
 	// its first packet does not tell, and for all other units.
 	Width, Height uint16
@@ -105,11 +113,9 @@ type Unit struct {
 	// Arrival is the gateway's clock when the packet came in.
 	Arrival time.Time
 
-	// Keyframe is true for the first packet of a keyframe (with H.264: of the
-	// parameter sets before it), and for all audio.
-	Keyframe bool
-
-	// Discontinuity is true for the first unit of a track after its timeline
-	// jumped: another publisher, a pause, a clock that was set.
-	Discontinuity bool
+	// Descriptor is the dependency descriptor (AV1 RTP specification, appendix A)
+	// that the packet came with; nil for other codecs and where there was none.
+	// Its frame numbers go on across publishers and layers. Browsers need it to
+	// show AV1 of several spatial layers; all others can do without.
+	Descriptor []byte
 }

@@ -28,16 +28,23 @@ const (
 // 2 Mbit/s, until the test ends.
 func qualities(t *testing.T, url, token string) *peer.LayerPublisher {
 	t.Helper()
+	return qualitiesOf(t, peer.Options{URL: url, Token: token}, webrtc.MimeTypeVP8, false)
+}
+
+// qualitiesOf is qualities in another codec, and perhaps without stamps.
+func qualitiesOf(t *testing.T, opts peer.Options, mime string, plain bool) *peer.LayerPublisher {
+	t.Helper()
 	var layers []peer.Layer
 	for _, l := range []struct {
 		rid           string
 		kbits, height int
 	}{{"l", 150, 180}, {"m", 500, 360}, {"h", 2000, 720}} {
-		layers = append(layers, peer.Layer{RID: l.rid, Clip: must[*peer.Clip](t)(peer.MakeSmallClip(t.TempDir(), webrtc.MimeTypeVP8, l.kbits, l.height))})
+		layers = append(layers, peer.Layer{RID: l.rid, Clip: must[*peer.Clip](t)(peer.MakeSmallClip(t.TempDir(), mime, l.kbits, l.height))})
 	}
 	joining, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	p := must[*peer.LayerPublisher](t)(peer.PublishLayers(joining, peer.Options{URL: url, Token: token}, layers))
+	p := must[*peer.LayerPublisher](t)(peer.PublishLayers(joining, opts, layers))
+	p.Plain = plain
 	ctx, stop := context.WithCancel(context.Background())
 	played := make(chan error, 1)
 	go func() { played <- p.Play(ctx) }() // ended by the cleanup

@@ -29,7 +29,8 @@ type rtpStats struct {
 	PacketsReceived, PacketsLost, PacketsSent, PLICount, NackCount        int
 	TotalAudioEnergy                                                      float64
 	TotalSamplesReceived                                                  float64
-	FrameWidth                                                            int
+	FrameWidth, FrameHeight, KeyFramesDecoded                             int
+	ScalabilityMode                                                       string
 	TotalFreezesDuration                                                  float64 // s
 }
 
@@ -41,6 +42,16 @@ type publishOptions struct {
 	DTX    bool   `json:"dtx,omitempty"`
 	Width  int    `json:"width,omitempty"`
 	Height int    `json:"height,omitempty"`
+
+	Encodings []encoding `json:"encodings,omitempty"`
+}
+
+// encoding is one of sendEncodings.
+type encoding struct {
+	RID   string  `json:"rid,omitempty"`
+	Scale float64 `json:"scaleResolutionDownBy,omitempty"`
+	Mode  string  `json:"scalabilityMode,omitempty"`
+	Most  int     `json:"maxBitrate,omitempty"` // bit/s
 }
 
 // publish goes live and returns the session's number.
@@ -57,6 +68,8 @@ type watchOptions struct {
 	Wait  bool   `json:"wait,omitempty"`
 	Only  string `json:"only,omitempty"`  // "udp" or "tcp"
 	Relay bool   `json:"relay,omitempty"` // by TURN alone
+
+	Described bool `json:"described,omitempty"` // takes dependency descriptors
 }
 
 func (p *page) watch(o watchOptions) int {

@@ -110,6 +110,9 @@ func (sh *shard) decideLocked(v *viewer, now time.Time) {
 	if w := v.wish.Load(); w != nil {
 		s.wish = *w
 	}
+	if a.lowestOnly() {
+		s.wish.Spatial, s.wish.MaxSpatial = nil, new(int)
+	}
 	d := a.chooser.choose(&s)
 	a.want = d.want
 	if d.q < 0 {

@@ -87,6 +87,7 @@ type chooser struct {
 	rid     string // of now
 	spatial uint8
 	begun   bool // something is being sent
+	whole   bool // with all of the temporal layers that were known and wanted
 
 	fitSince map[string]time.Time // by name: since when it would fit with the margin
 	bars     map[string]bar
@@ -133,7 +134,9 @@ func (c *chooser) choose(s *situation) decision {
 		c.took(s, d.q)
 	default:
 		d.q = may[cur]
-		d.temporal = min(d.temporal, wishTemporal(s, &s.all[d.q]))
+		if most := wishTemporal(s, &s.all[d.q]); c.whole || d.temporal > most {
+			d.temporal = most // more may have become known, or be wanted
+		}
 		c.down(s, may[:cur+1], &d)
 		if d.q == may[cur] {
 			c.up(s, may[cur:], &d)
@@ -148,6 +151,7 @@ func (c *chooser) choose(s *situation) decision {
 		}
 	}
 	c.now, c.rid, c.spatial, c.begun = d, s.all[d.q].rid, s.all[d.q].spatial, true
+	c.whole = d.temporal >= wishTemporal(s, &s.all[d.q])
 	return d
 }
 

@@ -176,3 +176,20 @@ func TestChoose_UpThoughTheRateOfTheLayerMoves(t *testing.T) {
 	y.want(y.run(300*time.Millisecond, 1550e3), 1, 1, ReasonBandwidth)
 	y.want(y.run(400*time.Millisecond, 1800e3), 2, 1, ReasonBest)
 }
+
+// Temporal layers that are seen a moment later, or wanted again, are sent at
+// once as long as nothing speaks against it.
+func TestChoose_AllTemporalLayersAsTheyBecomeKnown(t *testing.T) {
+	y := newStory(t)
+	y.s.all = []quality{{w: 640, h: 360, temporal: []float64{500e3}, flowing: true}}
+	y.want(y.run(100*time.Millisecond, 1e6), 0, 0, ReasonOnlyOne)
+	y.s.all = []quality{{w: 640, h: 360, temporal: []float64{250e3, 350e3, 500e3}, flowing: true}}
+	y.want(y.run(100*time.Millisecond, 1e6), 0, 2, ReasonBest)
+	base := 0
+	y.s.wish = LayerChoice{MaxTemporal: &base}
+	y.want(y.run(100*time.Millisecond, 1e6), 0, 0, ReasonExplicit)
+	y.s.wish = LayerChoice{}
+	y.want(y.run(100*time.Millisecond, 1e6), 0, 2, ReasonBest)
+	y.want(y.run(100*time.Millisecond, 300e3), 0, 0, ReasonBandwidth)
+	y.want(y.run(time.Second, 1e6), 0, 0, ReasonRising) // what the network could not carry must be earned
+}

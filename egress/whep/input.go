@@ -77,6 +77,9 @@ func (in *input) qualities(to []quality, flowing bool) []quality {
 		}
 		if !in.grid.primed {
 			q.temporal = []float64{max(in.st.Rate(), usual*float64(w*h))}
+			if in.id == "" {
+				q.spatial = gridSize - 1 // all that there are, whatever it will be
+			}
 		}
 		q.name() // made once for all viewers
 		to = append(to, q)

@@ -18,7 +18,7 @@ type logged struct {
 	ts     uint32
 	seq    uint16
 	tseq   uint16 // transport-wide number of the first time
-	pidOff uint16
+	pidOff uint16 // of the picture id, or of AV1's frame number
 	tl0Off uint8
 	marker bool
 	again  uint32 // ms of the origin of the stream, of the last repair; 0: never
@@ -36,6 +36,8 @@ type video struct {
 	target *input // what will be from its next keyframe on; nil: nothing
 	asked  time.Time
 	waits  time.Time // since when higher layers wait for a keyframe
+
+	blind bool // the viewer does not take dependency descriptors
 
 	spatial, wantSpatial   uint8
 	temporal, wantTemporal uint8
@@ -86,6 +88,7 @@ func (v *viewer) adapt(sh *shard) {
 		reports: bandwidth.NewReports(reports),
 		spatial: gridSize, wantSpatial: gridSize, temporal: gridSize, wantTemporal: gridSize,
 	}
+	a.blind = !v.peer.TakesDescriptor()
 	// Without repairs there is nothing to try the network with, and an Estimator
 	// would never rise.
 	if v.peer.CountsTransport(rtc.Video) && o.rtxSSRC != 0 {
@@ -158,6 +161,9 @@ func (a *video) cross(in *input, u *stream.Unit) bool {
 	ticks := int64(u.PTS-o.lastPTS) * int64(u.Track.ClockRate) / int64(time.Second)
 	a.tsOff = o.lastTS + uint32(ticks) - h.Timestamp
 	a.pidOff, a.tl0Off = 0, 0
+	if n, ok := stream.FrameNumber(u.Descriptor); ok && a.numbered {
+		a.pidOff = a.lastPID + 1 - n
+	}
 	if id := stream.FindPictureID(u.Track.Codec, u.Packet.Payload); id.At > 0 && a.numbered {
 		a.pidOff = a.lastPID + 1 - readPID(id, u.Packet.Payload)
 		if id.TL0 > 0 {
@@ -170,9 +176,13 @@ func (a *video) cross(in *input, u *stream.Unit) bool {
 // begin decides about the picture that u begins.
 func (a *video) begin(u *stream.Unit) {
 	t := layerOf(u.Temporal)
-	a.spatial, a.temporal = min(a.spatial, a.wantSpatial), min(a.temporal, a.wantTemporal)
+	spatial := a.wantSpatial
+	if a.lowestOnly() {
+		spatial = 0
+	}
+	a.spatial, a.temporal = min(a.spatial, spatial), min(a.temporal, a.wantTemporal)
 	if u.Keyframe {
-		a.spatial, a.temporal = a.wantSpatial, a.wantTemporal
+		a.spatial, a.temporal = spatial, a.wantTemporal
 	} else if t == a.temporal+1 && t <= a.wantTemporal && u.Switch {
 		a.temporal = t
 	}
@@ -191,6 +201,12 @@ func (a *video) begin(u *stream.Unit) {
 	}
 }
 
+// lowestOnly says whether the viewer can decode the lowest spatial layer alone:
+// browsers that get no descriptors take each layer of AV1 for a picture.
+func (a *video) lowestOnly() bool {
+	return a.blind && a.o.track != nil && a.o.track.Codec == stream.AV1
+}
+
 // put numbers a packet and sends it, now or when the pacer says.
 func (a *video) put(b *rtc.Batch, u *stream.Unit, marker bool, now time.Time) {
 	o := a.o
@@ -207,6 +223,9 @@ func (a *video) put(b *rtc.Batch, u *stream.Unit, marker bool, now time.Time) {
 // note keeps the numbers of the picture that e belongs to.
 func (a *video) note(e *logged) {
 	p := e.u.Packet.Payload
+	if n, ok := stream.FrameNumber(e.u.Descriptor); ok {
+		a.lastPID = n + e.pidOff
+	}
 	if id := stream.FindPictureID(e.u.Track.Codec, p); id.At > 0 {
 		a.lastPID = readPID(id, p) + e.pidOff
 		if id.TL0 > 0 {
@@ -238,6 +257,14 @@ func (a *video) get(seq uint16) *logged {
 	return e
 }
 
+// header is that of the packet as media.
+func (e *logged) header(pt uint8, ssrc uint32) rtc.Header {
+	return rtc.Header{
+		PayloadType: pt, SequenceNumber: e.seq, Timestamp: e.ts, SSRC: ssrc, Marker: e.marker,
+		Descriptor: e.u.Descriptor, FrameOffset: e.pidOff,
+	}
+}
+
 // emit sends a packet for the first time.
 func (a *video) emit(b *rtc.Batch, e *logged, now time.Time) {
 	o := a.o
@@ -245,7 +272,7 @@ func (a *video) emit(b *rtc.Batch, e *logged, now time.Time) {
 	if !ok {
 		return
 	}
-	h := rtc.Header{PayloadType: pt, SequenceNumber: e.seq, Timestamp: e.ts, SSRC: o.ssrc, Marker: e.marker}
+	h := e.header(pt, o.ssrc)
 	n := len(e.u.Packet.Payload)
 	a.count(&h, n, now, false)
 	e.tseq = h.TransportSeq
@@ -275,7 +302,7 @@ func (a *video) again(b *rtc.Batch, e *logged, now time.Time, probe bool) bool {
 	if !ok {
 		return false
 	}
-	h := rtc.Header{PayloadType: pt, SequenceNumber: e.seq, Timestamp: e.ts, SSRC: o.ssrc, Marker: e.marker}
+	h := e.header(pt, o.ssrc)
 	var scratch [descriptorBytes + 2]byte
 	if rtxPT == 0 || o.rtxSSRC == 0 {
 		// SRTP must not see two packets of one number: it is the same to the last bit.

@@ -129,6 +129,7 @@ func (v *viewer) sendLocked(b *rtc.Batch, u *stream.Unit, now time.Time) {
 		Timestamp:      u.Packet.Timestamp,
 		SSRC:           o.ssrc,
 		Marker:         u.Packet.Marker,
+		Descriptor:     u.Descriptor,
 	}, nil, u.Packet.Payload)
 	o.lastSeq = seq
 	o.lastTS, o.lastPTS = u.Packet.Timestamp, u.PTS
@@ -172,7 +173,7 @@ func (v *viewer) resendLocked(b *rtc.Batch, kind stream.Kind, r *ring, seq uint1
 	}
 	v.resends--
 	v.resent.Add(1)
-	h := rtc.Header{PayloadType: pt, SequenceNumber: seq, Timestamp: u.Packet.Timestamp, SSRC: o.ssrc, Marker: u.Packet.Marker}
+	h := rtc.Header{PayloadType: pt, SequenceNumber: seq, Timestamp: u.Packet.Timestamp, SSRC: o.ssrc, Marker: u.Packet.Marker, Descriptor: u.Descriptor}
 	if rtxPT == 0 || o.rtxSSRC == 0 {
 		b.Write(v.peer, h, nil, u.Packet.Payload)
 		return

@@ -127,7 +127,7 @@ func (s *Session) watch(began time.Time) {
 
 func (s *Session) onRTP(p rtc.Inbound) {
 	if f := s.formats[p.Codec.PayloadType&0x7f]; f != nil {
-		s.publisher.PushRTP(f, p.Layer, p.Packet, p.Arrival)
+		s.publisher.Push(p.Layer, ingest.Packet{Packet: p.Packet, Format: f, Arrival: p.Arrival, Descriptor: p.Descriptor})
 	}
 }
 

@@ -42,7 +42,8 @@ func MakeSmallClip(dir, mime string, kbits, height int) (*Clip, error) {
 	encode := []string{"-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-auto-alt-ref", "0"}
 	if mime == webrtc.MimeTypeH264 {
 		video = filepath.Join(dir, "clip.h264")
-		encode = []string{"-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-profile:v", "baseline"}
+		// One slice for a picture: readH264 takes each for one.
+		encode = []string{"-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-threads", "1", "-profile:v", "baseline"}
 	}
 	args := append([]string{"-v", "error", "-y", "-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=%dx%d:rate=30", height*16/9&^1, height), "-t", "4"}, encode...)
 	args = append(args, "-b:v", rate, "-maxrate", rate, "-bufsize", rate, "-g", "30", video)

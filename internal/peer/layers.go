@@ -22,7 +22,8 @@ const (
 	ridURI = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
 )
 
-// Layer is one quality of a simulcast publisher (RFC 8853). All are VP8.
+// Layer is one quality of a simulcast publisher (RFC 8853). All are of one codec,
+// VP8 or H.264.
 type Layer struct {
 	RID  string
 	Clip *Clip
@@ -31,6 +32,7 @@ type Layer struct {
 // LayerPublisher goes live by WHIP in several qualities at once.
 type LayerPublisher struct {
 	*session
+	Plain  bool // without stamps; to be set before Play
 	audio  *webrtc.TrackLocalStaticSample
 	layers []*layerTrack
 	mid    string
@@ -71,14 +73,14 @@ func (p *LayerPublisher) addTracks(layers []Layer) error {
 	}
 	var sender *webrtc.RTPSender
 	for _, l := range layers {
-		capability := webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: 90000}
+		capability := webrtc.RTPCodecCapability{MimeType: l.Clip.MIME, ClockRate: 90000}
 		track, err := webrtc.NewTrackLocalStaticRTP(capability, "video", "peer", webrtc.WithRTPStreamID(l.RID))
 		if err != nil {
 			return err
 		}
 		p.layers = append(p.layers, &layerTrack{
 			Layer: l, track: track, keys: make(chan struct{}, 1),
-			pack: rtp.NewPacketizer(layerMTU, 0, 0, &codecs.VP8Payloader{EnablePictureID: true}, rtp.NewRandomSequencer(), 90000),
+			pack: rtp.NewPacketizer(layerMTU, 0, 0, l.Clip.payloader(), rtp.NewRandomSequencer(), 90000),
 		})
 		if sender == nil {
 			sender, err = p.pc.AddTrack(track)
@@ -96,6 +98,13 @@ func (p *LayerPublisher) addTracks(layers []Layer) error {
 		p.readers.Go(func() { l.feedback(sender) }) // ended by the close of the peer connection
 	}
 	return nil
+}
+
+func (c *Clip) payloader() rtp.Payloader {
+	if c.MIME == webrtc.MimeTypeH264 {
+		return &codecs.H264Payloader{}
+	}
+	return &codecs.VP8Payloader{EnablePictureID: true}
 }
 
 func (l *layerTrack) feedback(sender *webrtc.RTPSender) {
@@ -141,8 +150,8 @@ func (p *LayerPublisher) KeyframesAsked(rid string) int {
 	return 0
 }
 
-// Play sends all layers in a loop, in real time and stamped with the first
-// letter of their rid, until ctx ends.
+// Play sends all layers in a loop, in real time and, unless Plain, stamped with
+// the first letter of their rid, until ctx ends.
 func (p *LayerPublisher) Play(ctx context.Context) error {
 	p.findExtensions()
 	start := time.Now()
@@ -196,7 +205,10 @@ func (p *LayerPublisher) picture(l *layerTrack, timestamp uint32) error {
 		l.frame = l.Clip.nextKey(l.frame)
 	default:
 	}
-	frame := stamped(l.Clip.frames[l.frame], l.RID[0], time.Now())
+	frame := l.Clip.frames[l.frame]
+	if !p.Plain {
+		frame = stamped(frame, l.RID[0], time.Now())
+	}
 	l.frame = (l.frame + 1) % len(l.Clip.frames)
 	if l.paused.Load() {
 		return nil

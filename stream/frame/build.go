@@ -53,6 +53,7 @@ type vp9Builder struct {
 	begun  int   // where the layer frame under way begins
 	within bool  // one is under way
 	w, h   int   // of the scalability structure
+	sizes  vp9Sizes
 }
 
 func (b *vp9Builder) starts(p []byte, _ bool) bool {
@@ -88,9 +89,27 @@ func (b *vp9Builder) finish() (picture, bool) {
 	if pic.keyframe && len(b.layers) > 1 && b.w > 0 {
 		pic.w, pic.h = b.w, b.h // the first layer is the smallest
 	}
-	pic.data = appendVP9Index(slices.Clone(b.data), b.layers)
+	pic.data = b.superframe()
 	b.reset()
 	return pic, true
+}
+
+// superframe puts the layers together. Browsers mark each of them as to be
+// shown, and show the last; other decoders would show all of them, in all sizes.
+func (b *vp9Builder) superframe() []byte {
+	rest, out := b.data, make([]byte, 0, len(b.data)+len(b.layers)*6)
+	for i, n := range b.layers {
+		layer := rest[:n]
+		rest = rest[n:]
+		begun := len(out)
+		if h, ok := b.sizes.next(layer); ok && i < len(b.layers)-1 {
+			out = h.appendHidden(out, layer)
+		} else {
+			out = append(out, layer...)
+		}
+		b.layers[i] = len(out) - begun
+	}
+	return appendVP9Index(out, b.layers)
 }
 
 func (b *vp9Builder) reset() {

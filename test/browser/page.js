@@ -109,7 +109,7 @@
     transceiver.setCodecPreferences([...want, ...aux]);
   };
 
-  T.publish = async ({ url, token, codec, source = "camera", dtx = false, width, height, audio = true }) => {
+  T.publish = async ({ url, token, codec, source = "camera", dtx = false, width, height, audio = true, encodings }) => {
     const s = { pc: new RTCPeerConnection(T.config), dtx };
     if (source === "clap") {
       s.clap = T.clap(width, height);
@@ -119,18 +119,26 @@
     }
     for (const track of s.stream.getTracks()) {
       if (track.kind === "audio" && !audio) continue;
-      const tr = s.pc.addTransceiver(track, { direction: "sendonly", streams: [s.stream] });
+      const tr = s.pc.addTransceiver(track, { direction: "sendonly", streams: [s.stream], ...(track.kind === "video" && encodings && { sendEncodings: encodings }) });
       s[track.kind] = tr;
       if (track.kind === "video") prefer(tr, codec, "video");
     }
     return signal(s, url, token);
   };
 
-  T.watch = async ({ url, token, wait = false, only = "", relay = false }) => {
+  // Offers the dependency descriptor, which browsers leave out by themselves.
+  const describe = (transceiver) => {
+    const all = transceiver.getHeaderExtensionsToNegotiate();
+    for (const e of all) if (e.uri.includes("dependency-descriptor")) e.direction = "sendrecv";
+    transceiver.setHeaderExtensionsToNegotiate(all);
+  };
+
+  T.watch = async ({ url, token, wait = false, only = "", relay = false, described = false }) => {
     if (relay) await T.useServers(url, token);
     const s = { pc: new RTCPeerConnection({ ...T.config, iceTransportPolicy: relay ? "relay" : "all" }), media: new MediaStream(), only };
     talk(s);
-    s.pc.addTransceiver("video", { direction: "recvonly" });
+    const picture = s.pc.addTransceiver("video", { direction: "recvonly" });
+    if (described) describe(picture);
     s.pc.addTransceiver("audio", { direction: "recvonly" });
     const video = document.createElement("video");
     video.autoplay = true;
@@ -155,12 +163,23 @@
     const report = await s.pc.getStats();
     for (const r of report.values()) {
       if (r.type === "inbound-rtp" || r.type === "outbound-rtp") {
-        const { framesDecoded, framesReceived, framesDropped, framesSent, freezeCount, packetsReceived, packetsLost, packetsSent, pliCount, nackCount, totalAudioEnergy, totalSamplesReceived, concealedSamples, frameWidth, keyFramesEncoded, totalFreezesDuration } = r;
-        out[r.kind] = { framesDecoded, framesReceived, framesDropped, framesSent, freezeCount, packetsReceived, packetsLost, packetsSent, pliCount, nackCount, totalAudioEnergy, totalSamplesReceived, concealedSamples, frameWidth, keyFramesEncoded, totalFreezesDuration };
+        const { framesDecoded, framesReceived, framesDropped, framesSent, freezeCount, packetsReceived, packetsLost, packetsSent, pliCount, nackCount, totalAudioEnergy, totalSamplesReceived, concealedSamples, frameWidth, frameHeight, keyFramesEncoded, keyFramesDecoded, scalabilityMode, totalFreezesDuration } = r;
+        out[r.kind] = { framesDecoded, framesReceived, framesDropped, framesSent, freezeCount, packetsReceived, packetsLost, packetsSent, pliCount, nackCount, totalAudioEnergy, totalSamplesReceived, concealedSamples, frameWidth, frameHeight, keyFramesEncoded, keyFramesDecoded, scalabilityMode, totalFreezesDuration };
         out.codec[r.kind] = report.get(r.codecId)?.mimeType;
       }
     }
     return out;
+  };
+
+  // Asks for a layer (WHEP's extension); {} leaves the choice to the gateway.
+  T.choose = async ({ id, wish }) => {
+    const s = T.sessions[id];
+    const r = await fetch(`${s.location}/layer`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", Authorization: `Bearer ${s.token}` },
+      body: JSON.stringify(wish),
+    });
+    return r.status;
   };
 
   // The ICE servers that the endpoint names (RFC 9725, section 4.6), for the

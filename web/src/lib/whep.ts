@@ -1,3 +1,4 @@
+import { takeDescriptors } from './descriptors.ts';
 import { Link, type LinkOptions, type Pulse, endpointOf } from './link.ts';
 import type { PeerSession } from './session.ts';
 import { mediaBytes, reports } from './stats.ts';
@@ -26,7 +27,7 @@ export class Viewer extends Link {
         channels: options.channels ?? false,
         prepare(pc) {
           // Every codec the browser knows: the stream may change its codec under way.
-          pc.addTransceiver('video', { direction: 'recvonly' });
+          takeDescriptors(pc.addTransceiver('video', { direction: 'recvonly' }));
           pc.addTransceiver('audio', { direction: 'recvonly' });
         },
       }),
