@@ -39,6 +39,7 @@ type std struct {
 }
 
 func main() {
+	calmTimers()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once; the next start recovers.
 	context.AfterFunc(ctx, stop)

@@ -42,7 +42,7 @@ func TestAdapt_ClimbsToTheBestOnAGoodNetwork(t *testing.T) {
 		t.Errorf("took %v", d)
 	}
 	st := f.w.sess.Stats()
-	if st.Reason != whep.ReasonBest || st.Probes == 0 || st.Estimate < 2500e3 || st.Frozen || st.Switches != 1 {
+	if st.Reason != whep.ReasonBest || st.Probes == 0 || st.Estimate < 2500e3 || st.Frozen || st.Switches < 1 || st.Switches > 2 {
 		t.Errorf("got %+v", st)
 	}
 }

@@ -104,7 +104,6 @@ func (p *pacer) drop(a *video) {
 	if e := a.get(p.next - 1); e != nil {
 		a.ended = e.marker
 		a.o.lastTS, a.o.lastPTS = e.ts, e.u.PTS
-		a.note(e)
 	}
 }
 

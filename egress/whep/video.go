@@ -45,9 +45,7 @@ type video struct {
 	seqOff, pidOff uint16 // added to the input's
 	tsOff          uint32
 	tl0Off         uint8
-	lastPID        uint16
-	lastTL0        uint8
-	numbered       bool // lastPID holds
+	numbered       bool // something was sent
 
 	inTS, outTS uint32 // of the picture under way
 	keep        bool   // it is sent
@@ -161,13 +159,13 @@ func (a *video) cross(in *input, u *stream.Unit) bool {
 	ticks := int64(u.PTS-o.lastPTS) * int64(u.Track.ClockRate) / int64(time.Second)
 	a.tsOff = o.lastTS + uint32(ticks) - h.Timestamp
 	a.pidOff, a.tl0Off = 0, 0
-	if n, ok := stream.FrameNumber(u.Descriptor); ok && a.numbered {
-		a.pidOff = a.lastPID + 1 - n
-	}
-	if id := stream.FindPictureID(u.Track.Codec, u.Packet.Payload); id.At > 0 && a.numbered {
-		a.pidOff = a.lastPID + 1 - readPID(id, u.Packet.Payload)
-		if id.TL0 > 0 {
-			a.tl0Off = a.lastTL0 + 1 - u.Packet.Payload[id.TL0]
+	if last := a.get(o.lastSeq); last != nil {
+		old, now := last.numbers(), numbersOf(u)
+		if old.counts && now.counts {
+			a.pidOff = old.picture + 1 - now.picture
+		}
+		if old.levels && now.levels {
+			a.tl0Off = old.level + 1 - now.level
 		}
 	}
 	return true
@@ -214,24 +212,37 @@ func (a *video) put(b *rtc.Batch, u *stream.Unit, marker bool, now time.Time) {
 	e := &a.log[seq%logSize]
 	a.age(seq)
 	*e = logged{u: u, ts: a.outTS, seq: seq, pidOff: a.pidOff, tl0Off: a.tl0Off, marker: marker}
-	a.note(e)
 	a.numbered, a.ended = true, marker
 	o.lastSeq, o.lastTS, o.lastPTS = seq, a.outTS, u.PTS
 	a.pace(b, e, now)
 }
 
-// note keeps the numbers of the picture that e belongs to.
-func (a *video) note(e *logged) {
-	p := e.u.Packet.Payload
-	if n, ok := stream.FrameNumber(e.u.Descriptor); ok {
-		a.lastPID = n + e.pidOff
-	}
-	if id := stream.FindPictureID(e.u.Track.Codec, p); id.At > 0 {
-		a.lastPID = readPID(id, p) + e.pidOff
-		if id.TL0 > 0 {
-			a.lastTL0 = p[id.TL0] + e.tl0Off
+// numbers are those of a picture that decoders look at.
+type numbers struct {
+	picture        uint16 // picture id, or AV1's frame number
+	level          uint8  // TL0PICIDX
+	counts, levels bool   // they are there
+}
+
+// numbersOf reads the numbers that the publisher gave.
+func numbersOf(u *stream.Unit) (n numbers) {
+	n.picture, n.counts = stream.FrameNumber(u.Descriptor)
+	p := u.Packet.Payload
+	if id := stream.FindPictureID(u.Track.Codec, p); id.At > 0 {
+		n.picture, n.counts = readPID(id, p), true
+		if n.levels = id.TL0 > 0; n.levels {
+			n.level = p[id.TL0]
 		}
 	}
+	return n
+}
+
+// numbers are those that the viewer got.
+func (e *logged) numbers() numbers {
+	n := numbersOf(e.u)
+	n.picture += e.pidOff
+	n.level += e.tl0Off
+	return n
 }
 
 // age forgets what happened more than a log ago: numbers of 16 bits tell what is

@@ -77,7 +77,7 @@ func (b *Batch) Write(s *Session, h Header, prefix, payload []byte) {
 	if b.used+need > len(b.arena) || b.n == batchMessages {
 		b.Flush()
 	}
-	packet, err := out.seal(b.arena[b.used:b.used:b.used+need], h, prefix, payload)
+	packet, err := out.seal(b.arena[b.used:b.used:b.used+need], &h, prefix, payload)
 	if err != nil {
 		b.drop(s)
 		return

@@ -88,7 +88,7 @@ func newOutbound(profile srtp.ProtectionProfile, key, salt []byte, streams []out
 
 // seal appends the protected packet to dst, which must have room for it, and
 // returns the packet alone. It does not allocate.
-func (o *outbound) seal(dst []byte, h Header, prefix, payload []byte) ([]byte, error) {
+func (o *outbound) seal(dst []byte, h *Header, prefix, payload []byte) ([]byte, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	st := o.streamLocked(h.SSRC)
@@ -102,7 +102,7 @@ func (o *outbound) seal(dst []byte, h Header, prefix, payload []byte) ([]byte, e
 	const extensionBit = 0x10
 	head := rtpHeaderBytes
 	if h.Transport || h.Descriptor != nil {
-		head += st.ext.size(&h)
+		head += st.ext.size(h)
 	}
 	d := dst[:head+len(prefix)+len(payload)]
 	d[0], d[1] = 0x80, h.PayloadType&0x7f
@@ -114,7 +114,7 @@ func (o *outbound) seal(dst []byte, h Header, prefix, payload []byte) ([]byte, e
 	binary.BigEndian.PutUint32(d[8:], h.SSRC)
 	if head > rtpHeaderBytes {
 		d[0] |= extensionBit
-		st.ext.put(d[rtpHeaderBytes:head], &h)
+		st.ext.put(d[rtpHeaderBytes:head], h)
 	}
 	copy(d[head:], prefix)
 	copy(d[head+len(prefix):], payload)
@@ -214,7 +214,7 @@ func derive(master cipher.Block, salt []byte, label byte, n int) []byte {
 
 // seal encrypts the packet in place, but for its first bytes, and appends the tag
 // (RFC 7714, section 8.1).
-func (g *gcmSealer) seal(packet []byte, head int, roc uint32, h Header) []byte {
+func (g *gcmSealer) seal(packet []byte, head int, roc uint32, h *Header) []byte {
 	n := &g.nonce
 	n[0], n[1] = 0, 0
 	binary.BigEndian.PutUint32(n[2:], h.SSRC)

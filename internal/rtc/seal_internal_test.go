@@ -46,7 +46,7 @@ func TestSeal_IsOpenedByAnother(t *testing.T) {
 			for i, seq := range []uint16{65533, 65534, 0, 65535, 1, 30000, 60000, 2, 1} {
 				for _, ssrc := range []uint32{10, 20} {
 					h := Header{PayloadType: 96, SequenceNumber: seq, Timestamp: uint32(i), SSRC: ssrc, Marker: i%2 == 0}
-					packet, err := out.seal(buf, h, []byte{1, 2}, sequence(i*100))
+					packet, err := out.seal(buf, &h, []byte{1, 2}, sequence(i*100))
 					if err != nil {
 						t.Fatalf("seal %d: %v", seq, err)
 					}
@@ -76,13 +76,13 @@ func TestSeal_Refuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 0, 100)
-	if _, err := out.seal(buf, Header{SSRC: 2}, nil, nil); !errors.Is(err, errUnknownSSRC) {
+	if _, err := out.seal(buf, &Header{SSRC: 2}, nil, nil); !errors.Is(err, errUnknownSSRC) {
 		t.Errorf("unknown SSRC: got %v", err)
 	}
-	if _, err := out.seal(buf, Header{SSRC: 1, SequenceNumber: 5}, nil, nil); err != nil {
+	if _, err := out.seal(buf, &Header{SSRC: 1, SequenceNumber: 5}, nil, nil); err != nil {
 		t.Errorf("first packet: got %v", err)
 	}
-	if _, err := out.seal(buf, Header{SSRC: 1, SequenceNumber: 65000}, nil, nil); !errors.Is(err, errTooOld) {
+	if _, err := out.seal(buf, &Header{SSRC: 1, SequenceNumber: 65000}, nil, nil); !errors.Is(err, errTooOld) {
 		t.Errorf("before the first packet: got %v", err)
 	}
 }
@@ -188,7 +188,7 @@ func BenchmarkSeal(b *testing.B) {
 			b.SetBytes(int64(len(payload)))
 			var seq uint16
 			for b.Loop() {
-				if _, err := out.seal(buf, Header{SSRC: 1, SequenceNumber: seq}, nil, payload); err != nil {
+				if _, err := out.seal(buf, &Header{SSRC: 1, SequenceNumber: seq}, nil, payload); err != nil {
 					b.Fatal(err)
 				}
 				seq++
@@ -244,7 +244,7 @@ func TestSeal_TransportSequence(t *testing.T) {
 				want      bool
 			}{{10, true, true}, {10, false, false}, {20, true, false}, {10, true, true}} {
 				h := Header{SSRC: tc.ssrc, SequenceNumber: uint16(i), Transport: tc.transport, TransportSeq: 0xabcd}
-				packet, err := out.seal(buf, h, []byte{1, 2}, sequence(100))
+				packet, err := out.seal(buf, &h, []byte{1, 2}, sequence(100))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -280,7 +280,7 @@ func TestSeal_WithoutExtensionIsPlain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		packet, err := out.seal(make([]byte, 0, 200), Header{SSRC: 1, SequenceNumber: 7, PayloadType: 96, Timestamp: 9}, nil, sequence(50))
+		packet, err := out.seal(make([]byte, 0, 200), &Header{SSRC: 1, SequenceNumber: 7, PayloadType: 96, Timestamp: 9}, nil, sequence(50))
 		if err != nil {
 			t.Fatal(err)
 		}
