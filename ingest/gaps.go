@@ -10,20 +10,31 @@ const (
 	// that it may just be out of order.
 	nackAfter = 2
 	nackDelay = 15 * time.Millisecond
-	maxNACKs  = 8 // per packet
+	maxNACKs  = 14 // per packet
+
+	// So many rounds are as quick as can be; those after are spared a network that
+	// may be full: one request each, and not within slowRetry.
+	quickRounds = 3
+	slowRetry   = 50 * time.Millisecond
 
 	// A repair that does not come within a round trip, and little more, is asked
 	// for again, within these. Earlier would be in vain: browsers send nothing twice
 	// within a round trip.
 	minRetry, maxRetry = 20 * time.Millisecond, 350 * time.Millisecond
 
-	// The request itself may be lost: it is repeated so much later where the
-	// round trip leaves time for that.
-	repeatAfter = 15 * time.Millisecond
+	// The request itself may be lost, or come just before the publisher sends
+	// anything again: it is repeated so much later where a round trip is long.
+	repeatAfter = 8 * time.Millisecond
+	longRetry   = 30 * time.Millisecond
 
-	// A packet is given up so long after it was first asked for: time for three
+	// A packet is in doubt so long after it was first asked for: time for three
 	// rounds within the first two bounds, else for two or one up to the last.
 	minHold, maxHold, farHold = 100 * time.Millisecond, 300 * time.Millisecond, 400 * time.Millisecond
+
+	// Then a whole keyframe behind it will do. Until there is one, a publisher that
+	// is known to repair gets so much time in all: the pictures in between cannot
+	// be shown without the packet anyway, and it comes sooner than a keyframe.
+	lastHold = 1200 * time.Millisecond
 
 	// Without repairs only packets out of order are waited for.
 	orderHold = 60 * time.Millisecond
@@ -53,9 +64,9 @@ type gaps struct {
 	rtt  time.Duration // of repairs, smoothed
 	dev  time.Duration // its mean deviation
 
-	known bool // a repair has come
-	vain  int  // packets that were asked for in vain before one was repaired
-	doubt bool // see Receiver.Doubtful
+	known bool  // a repair has come
+	vain  int   // packets that were asked for in vain before one was repaired
+	doubt int64 // the newest packet that came in doubt since Receiver.Doubtful; 0: none
 }
 
 func newGaps(nack bool) gaps { return gaps{nack: nack, rtt: firstRTT, dev: firstRTT / 16} }
@@ -139,8 +150,19 @@ func find(list []gap, ext int64) int {
 	return i
 }
 
-// expired says whether ext is missing and no longer waited for.
-func (g *gaps) expired(ext int64, now time.Time) bool {
+// vainRounds is how many rounds must be in vain before a keyframe is asked for:
+// keyframes cost sharpness, and one round in ten or twenty is in vain where both
+// ways lose packets.
+func (g *gaps) vainRounds() int {
+	if g.known {
+		return 2
+	}
+	return 1
+}
+
+// expired says whether ext is missing and no longer waited for: at all, or, with
+// rescue, where a keyframe can take its place.
+func (g *gaps) expired(ext int64, now time.Time, rescue bool) bool {
 	i := find(g.list, ext)
 	if i < 0 {
 		return true // never noted as missing: nothing to wait for
@@ -149,18 +171,31 @@ func (g *gaps) expired(ext int64, now time.Time) bool {
 	if !g.nack {
 		return now.Sub(f.since) >= orderHold
 	}
-	if f.tries == 0 {
-		return now.Sub(f.since) >= nackDelay+g.hold()
+	hold := g.hold()
+	if !rescue {
+		hold = g.last(hold)
 	}
-	return now.Sub(f.asked) >= g.hold()
+	if f.tries == 0 {
+		return now.Sub(f.since) >= nackDelay+hold
+	}
+	return now.Sub(f.asked) >= hold
 }
 
 // retry is how long a repair is waited for before it is asked for again.
 func (g *gaps) retry() time.Duration {
-	const margin = 3 * time.Millisecond
+	const margin = 6 * time.Millisecond
 	return min(max(g.rtt+max(g.dev, margin), minRetry), maxRetry)
 }
 
+// last is how long a packet is waited for that no keyframe can take the place of.
+func (g *gaps) last(hold time.Duration) time.Duration {
+	if g.known {
+		return lastHold
+	}
+	return hold
+}
+
+// hold is how long a packet is waited for before it is in doubt.
 func (g *gaps) hold() time.Duration {
 	if g.vain >= maxVain {
 		return minHold
@@ -180,6 +215,7 @@ func (g *gaps) next(now time.Time, most time.Duration) time.Duration {
 		return most
 	}
 	retry, hold := g.retry(), g.hold()
+	last := g.last(hold)
 	for i := range g.list {
 		f := &g.list[i]
 		var at time.Duration
@@ -189,7 +225,14 @@ func (g *gaps) next(now time.Time, most time.Duration) time.Duration {
 		case f.tries == 0:
 			at = nackDelay - since
 		default:
-			at = min(f.due(retry).Sub(now), hold-now.Sub(f.asked))
+			asked := now.Sub(f.asked)
+			at = last - asked
+			if asked < hold {
+				at = hold - asked
+			}
+			if f.tries < maxNACKs {
+				at = min(at, f.due(retry).Sub(now))
+			}
 		}
 		most = min(most, at)
 	}
@@ -198,7 +241,10 @@ func (g *gaps) next(now time.Time, most time.Duration) time.Duration {
 
 // due is when f is to be asked for again.
 func (f *gap) due(retry time.Duration) time.Time {
-	if f.again.Equal(f.round) && retry >= 2*repeatAfter {
+	if f.rounds > quickRounds {
+		return f.round.Add(max(retry, slowRetry))
+	}
+	if f.again.Equal(f.round) && retry >= longRetry {
 		return f.again.Add(repeatAfter)
 	}
 	return f.round.Add(retry)
@@ -245,8 +291,9 @@ func (g *gaps) due(dst []uint16, highest int64, now time.Time) []uint16 {
 		if f.tries == 0 || now.Sub(f.round) >= retry {
 			f.round = now
 			f.rounds++
-			// No round after this one can be answered in time.
-			g.doubt = g.doubt || f.rounds > 1 && now.Add(retry+g.rtt).Sub(f.asked) > hold
+			if f.rounds > g.vainRounds() && now.Add(retry+g.rtt).Sub(f.asked) > hold {
+				g.doubt = max(g.doubt, f.ext) // no round after this one can be answered within hold
+			}
 		}
 		f.again = now
 		f.tries++

@@ -30,7 +30,7 @@ type lane struct {
 
 // order takes the packets of the Receiver.
 func (l *lane) order(p Packet) {
-	if p.Lost > 0 && l.in.kind == stream.Video {
+	if p.Lost > 0 && l.in.kind == stream.Video && !l.recv.rescue.under {
 		// The stream limits the rate, and asks until a keyframe comes.
 		l.in.pub.Stream().RequestKeyframe()
 	}

@@ -17,11 +17,12 @@ import (
 )
 
 // leg is the network of a publisher, and the publisher: 30 pictures a second of
-// ten packets each, sent over 10 ms. It sends again what is asked for, but not
-// twice within a round trip, as browsers do.
+// ten packets each, keyframes of thirty, sent over 10 ms. It sends again what is
+// asked for, but not twice within a round trip, as browsers do.
 type leg struct {
 	t      *testing.T
 	loss   float64 // of either way
+	eager  bool    // sends again as often as it is asked, as simple senders do
 	delay  time.Duration
 	jitter time.Duration // more, at random; the network keeps order
 	rnd    *rand.Rand
@@ -36,6 +37,7 @@ type leg struct {
 	plis    int
 	added   []time.Duration // delay of whole pictures by ordering and repairs
 	frozen  time.Duration   // longest time without another whole picture
+	freezes int             // times of more than 300 ms without
 	last    time.Time
 	broken  bool
 	got     int
@@ -44,7 +46,7 @@ type leg struct {
 	nack    int // packets asked for
 }
 
-const legPackets = 10
+const legPackets, legKeyPackets = 10, 30
 
 func (n *leg) lost() bool { return n.rnd.Float64() < n.loss }
 
@@ -77,7 +79,11 @@ func (n *leg) feedback(pkts []rtcp.Packet) {
 	if n.lost() {
 		return
 	}
-	time.AfterFunc(n.delay, func() {
+	back := n.delay
+	if n.jitter > 0 {
+		back += time.Duration(n.rnd.Int64N(int64(n.jitter)))
+	}
+	time.AfterFunc(back, func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		for _, p := range pkts {
@@ -97,7 +103,7 @@ func (n *leg) feedback(pkts []rtcp.Packet) {
 func (n *leg) resend(seqs []uint16) {
 	for _, seq := range seqs {
 		n.nack++
-		if pkt := n.sent[seq]; pkt != nil && time.Since(n.resent[seq]) >= 2*n.delay {
+		if pkt := n.sent[seq]; pkt != nil && (n.eager || time.Since(n.resent[seq]) >= 2*n.delay+5*ms) {
 			n.resent[seq] = time.Now()
 			n.push(pkt)
 		}
@@ -124,6 +130,9 @@ func (n *leg) unit(u *stream.Unit) {
 	n.added = append(n.added, now.Sub(n.began[ts])-n.delay)
 	if !n.last.IsZero() {
 		n.frozen = max(n.frozen, now.Sub(n.last))
+		if now.Sub(n.last) > 300*ms {
+			n.freezes++
+		}
 	}
 	n.last = now
 }
@@ -155,6 +164,7 @@ func (n *leg) run(d time.Duration) (missed int) {
 	pictures := int(d / frameTime)
 	seq, loss := uint16(0), n.loss
 	n.key, n.loss = true, 0 // what comes first decides about nothing
+	start := time.Now()
 	for i := range pictures {
 		if i == 30 {
 			n.mu.Lock()
@@ -165,7 +175,11 @@ func (n *leg) run(d time.Duration) (missed int) {
 		key := n.key
 		n.key = false
 		n.mu.Unlock()
-		for k := range legPackets {
+		packets := legPackets
+		if key {
+			packets = legKeyPackets
+		}
+		for k := range packets {
 			payload := []byte{0x10, 1, 0}
 			if key {
 				payload[1] = 0
@@ -175,7 +189,7 @@ func (n *leg) run(d time.Duration) (missed int) {
 			}
 			seq++
 			pkt := &rtp.Packet{
-				Header:  rtp.Header{SSRC: 5, SequenceNumber: seq, Timestamp: uint32(i+1) * 3000, Marker: k == legPackets-1},
+				Header:  rtp.Header{SSRC: 5, SequenceNumber: seq, Timestamp: uint32(i+1) * 3000, Marker: k == packets-1},
 				Payload: payload,
 			}
 			n.mu.Lock()
@@ -186,9 +200,9 @@ func (n *leg) run(d time.Duration) (missed int) {
 			n.push(pkt)
 			delete(n.sent, seq-600)
 			n.mu.Unlock()
-			time.Sleep(ms)
+			time.Sleep(10 * ms / time.Duration(packets))
 		}
-		time.Sleep(frameTime - legPackets*ms)
+		time.Sleep(time.Until(start.Add(time.Duration(i+1) * frameTime)))
 	}
 	time.Sleep(time.Second)
 	n.p.Close()
@@ -227,6 +241,42 @@ func TestPublisher_DelayByLoss(t *testing.T) {
 						t.Errorf("want p95 %v, most %v, frozen %v at most", tt.p95, tt.most, tt.frozen)
 					}
 				})
+			}
+		})
+	}
+}
+
+// Where both ways lose packets a repair may be lost twice, or thrice. The picture
+// goes on with the repair that comes then, not with the next keyframe.
+func TestPublisher_RepairsLostAgain(t *testing.T) {
+	for name, tt := range map[string]struct {
+		loss    float64
+		jitter  time.Duration
+		eager   bool
+		frozen  time.Duration // at most
+		freezes int           // of more than 300 ms, in three minutes
+	}{
+		"5 % and 40 ms":                   {0.05, 0, false, 450 * ms, 5},
+		"5 %, 40 ms, jitter":              {0.05, 10 * ms, false, 480 * ms, 8},
+		"5 %, 40 ms, jitter, simple peer": {0.05, 10 * ms, true, 330 * ms, 2},
+		"10 % and 40 ms":                  {0.1, 0, false, 600 * ms, 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var frozen time.Duration
+			freezes, plis := 0, 0
+			for seed := range uint64(6) {
+				synctest.Test(t, func(t *testing.T) {
+					n := &leg{t: t, loss: tt.loss, delay: 40 * ms, jitter: tt.jitter, eager: tt.eager, rnd: rand.New(rand.NewPCG(seed, 77))}
+					n.run(30 * time.Second)
+					frozen, freezes, plis = max(frozen, n.frozen), freezes+n.freezes, plis+n.plis
+				})
+			}
+			t.Logf("longest freeze %v, %d of more than 300 ms, %d PLI", frozen, freezes, plis)
+			if frozen > tt.frozen || freezes > tt.freezes {
+				t.Errorf("want %v and %d at most", tt.frozen, tt.freezes)
+			}
+			if plis > 6*30 {
+				t.Errorf("%d keyframes asked for in three minutes", plis)
 			}
 		})
 	}

@@ -64,7 +64,7 @@ func (c *Clock) decide() {
 	level := c.level()
 	if span > 0 && fell > proof {
 		c.stall, c.stallAt, c.stallLag = true, to, least-level
-	} else if least-level > 0 {
+	} else if least-level > pauseLate/2 { // else just the first was late: a repair
 		c.step(least - level)
 	}
 	c.held = nil

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// window bounds how many packets wait for a missing one: 200 ms of 20 Mbit/s.
-	window = 512
+	// window bounds how many packets wait for a missing one: 400 ms of 20 Mbit/s.
+	window = 1024
 
 	// A sequence number further ahead or behind than this is another numbering,
 	// if the next packet goes on from it (RFC 3550, appendix A.1). Behind is the
@@ -57,6 +57,8 @@ type Receiver struct {
 
 	seq  uint16 // of the next packet that comes out
 	lost int    // since the last packet that came out
+
+	rescue rescue
 
 	stats  ReceiverStats
 	report report
@@ -127,6 +129,9 @@ func (r *Receiver) Push(p Packet) {
 	*r.at(ext) = p
 	r.buffered++
 	r.release()
+	if r.buffered > 0 && r.rescue.note(ext, p) {
+		r.Tick(p.Arrival)
+	}
 }
 
 func (r *Receiver) at(ext int64) *Packet { return &r.ring[ext%window] }
@@ -212,9 +217,16 @@ func (r *Receiver) deliver(p Packet) {
 
 // Tick gives up what has been missing for too long at now.
 func (r *Receiver) Tick(now time.Time) {
-	for r.buffered > 0 && r.gaps.expired(r.next, now) {
-		r.skip()
-		r.release()
+	for r.buffered > 0 {
+		switch {
+		case r.gaps.expired(r.next, now, true) && r.rescued():
+			r.toKeyframe()
+		case r.gaps.expired(r.next, now, false):
+			r.skip()
+			r.release()
+		default:
+			return
+		}
 	}
 }
 
@@ -227,11 +239,11 @@ func (r *Receiver) Flush() {
 }
 
 // Doubtful says, once, that a packet was asked for in vain so often that it may
-// be lost for good.
+// be lost for good, and that no keyframe is on its way that can take its place.
 func (r *Receiver) Doubtful() bool {
 	doubt := r.gaps.doubt
-	r.gaps.doubt = false
-	return doubt
+	r.gaps.doubt = 0
+	return doubt > 0 && doubt >= r.needs()
 }
 
 // Next is how long after now Tick or NACKs have something to do by time alone,

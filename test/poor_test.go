@@ -85,6 +85,7 @@ func (s *screen) smooth(t *testing.T, longest time.Duration) {
 
 const (
 	far        = 40 * time.Millisecond
+	wobble     = 10 * time.Millisecond
 	mostFrozen = 300 * time.Millisecond
 )
 
@@ -95,6 +96,8 @@ func TestPoorNetwork_OfThePublisherIsRepaired(t *testing.T) {
 	for name, c := range map[string]struct{ up, down netsim.Link }{
 		"5 % lost and 40 ms":     {netsim.Link{Loss: .05, Delay: far}, netsim.Link{Delay: far}},
 		"5 % lost each way":      {netsim.Link{Loss: .05, Delay: far}, netsim.Link{Loss: .05, Delay: far}},
+		"5 % lost, 10 ms jitter": {netsim.Link{Loss: .05, Delay: far, Jitter: wobble}, netsim.Link{Delay: far, Jitter: wobble}},
+		"5 % each way, jitter":   {netsim.Link{Loss: .05, Delay: far, Jitter: wobble}, netsim.Link{Loss: .05, Delay: far, Jitter: wobble}},
 		"5 % held back by 15 ms": {netsim.Link{Reorder: .05, ReorderBy: 15 * time.Millisecond, Delay: far}, netsim.Link{Delay: far}},
 		"jitter of 30 ms":        {netsim.Link{Delay: far, Jitter: 30 * time.Millisecond}, netsim.Link{Delay: far}},
 		"20 % twice":             {netsim.Link{Duplicate: .2, Delay: far}, netsim.Link{Duplicate: .2, Delay: far}},

@@ -252,7 +252,10 @@ func (sh *shard) received(v *viewer, reports []rtcp.ReceptionReport, at time.Tim
 		return
 	}
 	r := &reports[i]
-	v.loss = float64(r.FractionLost) / 256
+	loss, whole := v.losses.take(r, at)
+	if whole {
+		v.loss = loss
+	}
 	rep := bandwidth.Report{Loss: v.loss}
 	if r.LastSenderReport != 0 {
 		now := uint32(ntpTime(at) >> 16)
@@ -261,7 +264,7 @@ func (sh *shard) received(v *viewer, reports []rtcp.ReceptionReport, at time.Tim
 			rep.RTT = max(v.rtt, time.Millisecond)
 		}
 	}
-	if v.video == nil {
+	if v.video == nil || !whole {
 		return
 	}
 	rep.Sending, rep.Most = v.video.rate, max(v.video.want, v.video.rate)*1.05

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pion/rtcp"
-
 	"github.com/lectern/lectern/internal/rtc"
 	"github.com/lectern/lectern/stream"
 )
@@ -297,24 +295,6 @@ func (sh *shard) count() int {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	return len(sh.viewers)
-}
-
-func (sh *shard) resend(v *viewer, p *rtcp.TransportLayerNack) {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	for k := range v.out {
-		if v.out[k].ssrc == 0 || v.out[k].ssrc != p.MediaSSRC {
-			continue
-		}
-		for i := range p.Nacks {
-			p.Nacks[i].Range(func(seq uint16) bool {
-				v.nacked.Add(1)
-				v.resendLocked(sh.batch, stream.Kind(k), &sh.rings[k], seq)
-				return true
-			})
-		}
-	}
-	sh.batch.Flush()
 }
 
 func (sh *shard) report(now time.Time) {

@@ -41,7 +41,8 @@ type viewer struct {
 	video   *video    // nil while there is nothing to choose
 	resends int       // left until the next report
 	repairs int       // bytes of it left, for a narrow network
-	loss    float64   // of the last receiver report, 0 to 1
+	losses  losses
+	loss    float64 // of the last second of reports, 0 to 1
 	rtt     time.Duration
 
 	nacked, resent, plis atomic.Uint64

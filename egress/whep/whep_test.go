@@ -264,6 +264,36 @@ func TestViewer_NACKIsAnswered(t *testing.T) {
 	}
 }
 
+// One whose network loses some packets gets repairs twice, one whose network is
+// full does not.
+func TestViewer_NACKIsAnsweredTwiceWhereRepairsAreLost(t *testing.T) {
+	for name, tc := range map[string]struct {
+		lost uint8 // of 256
+		want uint64
+	}{
+		"5 %": {13, 2}, "none": {0, 1}, "30 %": {77, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGate(t)
+			w := g.watch()
+			s := g.publish(stream.VP8)
+			s.frame(true)
+			p := w.next(t, webrtc.MimeTypeVP8)
+			ssrc := <-w.ssrc
+			report := &rtcp.ReceiverReport{Reports: []rtcp.ReceptionReport{{SSRC: ssrc, FractionLost: tc.lost}}}
+			nack := &rtcp.TransportLayerNack{MediaSSRC: ssrc, Nacks: []rtcp.NackPair{{PacketID: p.SequenceNumber}}}
+			if err := w.pc.WriteRTCP([]rtcp.Packet{report, nack}); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "it was asked for", func() bool { return w.sess.Stats().Nacked == 1 && w.sess.Stats().Resent > 0 })
+			w.sess.Layers() // by the lock of the shard: the request is answered
+			if got := w.sess.Stats().Resent; got != tc.want {
+				t.Errorf("sent again %d times, want %d", got, tc.want)
+			}
+		})
+	}
+}
+
 func TestViewer_PLIReachesThePublisherOnce(t *testing.T) {
 	g := newGate(t)
 	w := g.watch()

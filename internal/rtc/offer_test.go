@@ -188,6 +188,29 @@ func answerTo(t *testing.T, e *rtc.Endpoint, offer string, dir rtc.Direction) st
 	return string(s.Answer())
 }
 
+// RFC 7587, section 6.1: useinbandfec says what its sender wants to get, whatever
+// the offer says and in whatever order.
+func TestAnswer_AsksForFECOfOpus(t *testing.T) {
+	const line = "a=fmtp:111 minptime=10;useinbandfec=1\r\n"
+	e := listen(t, func(*rtc.Config) {})
+	for name, offered := range map[string]string{
+		"as browsers do": line,
+		"other order":    "a=fmtp:111 useinbandfec=1;minptime=10\r\n",
+		"with spaces":    "a=fmtp:111 stereo=1; useinbandfec=1\r\n",
+		"not wanted":     "a=fmtp:111 useinbandfec=0\r\n",
+		"no parameters":  "",
+	} {
+		for _, dir := range []rtc.Direction{rtc.Publish, rtc.View} {
+			answer := answerTo(t, e, strings.Replace(full, line, offered, 1), dir)
+			_, got, _ := strings.Cut(answer, "a=fmtp:111 ")
+			got, _, _ = strings.Cut(got, "\r\n")
+			if !slices.Contains(strings.Split(got, ";"), "useinbandfec=1") {
+				t.Errorf("%s, %v: got %q", name, dir, got)
+			}
+		}
+	}
+}
+
 func TestAnswer(t *testing.T) {
 	e := listen(t, func(c *rtc.Config) { c.ICELite = true })
 	stereo := strings.Replace(full, "useinbandfec=1", "useinbandfec=1;sprop-stereo=1", 1)
