@@ -58,7 +58,7 @@ func (v *viewer) twice(asked int) bool {
 // secondLocked sends a repair once more, right after the first time.
 func (v *viewer) secondLocked(sh *shard, kind stream.Kind, seq uint16) {
 	a := v.video
-	if kind != stream.Video || a == nil || int16(seq-a.since) < 0 {
+	if kind != stream.Video || a == nil || a.precedes(seq) {
 		v.resendLocked(sh.batch, kind, &sh.rings[kind], seq)
 		return
 	}

@@ -255,6 +255,7 @@ func TestAdapt_RisesWithoutRepairs(t *testing.T) {
 	b.v.video.want, b.v.video.rate = 4e6, 1e6
 	for range 20 {
 		b.now = b.now.Add(time.Second)
+		reports[0].LastSequenceNumber += 200
 		b.sh.received(b.v, reports, b.now)
 	}
 	if got := b.v.video.estimate(b.now).Rate; got < 4e6 {
