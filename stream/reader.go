@@ -46,7 +46,7 @@ type ReaderOptions struct {
 const DefaultQueue = 1024
 
 // Reader is the end of a stream at one way out. Read, ReadBatch and Close may be
-// called by one goroutine each; Dropped by any.
+// called by one goroutine each; Len and Dropped by any.
 type Reader struct {
 	s      *Stream
 	opts   ReaderOptions
@@ -284,6 +284,13 @@ func (r *Reader) Resync() {
 	r.behind, r.asked = true, true
 	r.mu.Unlock()
 	r.s.RequestKeyframe()
+}
+
+// Len is the number of units that wait.
+func (r *Reader) Len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.n + len(r.backlog)
 }
 
 // Dropped counts the units that the reader lost because it was slow.

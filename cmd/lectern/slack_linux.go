@@ -8,9 +8,9 @@ import (
 )
 
 // timerSlack is by how much the kernel may put off the end of a short sleep, ns.
-const timerSlack = 500_000
+const timerSlack = 1_000_000
 
-// calmTimers gives the process a timer slack of 0.5 ms instead of 50 µs, unless
+// calmTimers gives the process a timer slack of 1 ms instead of 50 µs, unless
 // it has that much. The watchdog of Go's scheduler sleeps 20 µs at a time while
 // packets keep coming and going: with a class of ten that is a quarter of all
 // the processor time. Timers of Go have steps of a millisecond anyway.

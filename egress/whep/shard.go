@@ -14,17 +14,12 @@ import (
 )
 
 const (
-	// A second shard helps only when one goroutine has enough to do.
-	viewersPerShard = 64
+	// A second shard helps only when one goroutine has enough to do: a picture for
+	// so many takes it three milliseconds.
+	viewersPerShard = 256
 
 	readerQueue = 4096 // units; about 12 s of 2.5 Mbit/s
 	burst       = 128  // units handled at once
-
-	// So few viewers are served on the goroutine that brings the packets: a
-	// tenth of a millisecond for a frame, less than waking another one costs.
-	// With more the shard's own goroutine does it, so that one class does not
-	// hold up the packets of the others.
-	viewersInline = 16
 
 	// A joiner gets the group of pictures since the last keyframe if it is this
 	// young and small; else the next keyframe is asked for, which is quicker
@@ -38,6 +33,7 @@ type fanout struct {
 	st       *stream.Stream
 	endpoint *rtc.Endpoint
 	log      *slog.Logger
+	budget   *budget
 	shards   []*shard
 }
 
@@ -89,6 +85,7 @@ type shard struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	kick   chan struct{} // capacity 1: look at the timer
+	budget *budget
 	video  meter
 
 	mu      sync.Mutex // guards what follows
@@ -108,7 +105,7 @@ type shard struct {
 func newShard(f *fanout) (*shard, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	sh := &shard{
-		st: f.st, log: f.log, cancel: cancel, kick: make(chan struct{}, 1),
+		st: f.st, log: f.log, budget: f.budget, cancel: cancel, kick: make(chan struct{}, 1),
 		batch: f.endpoint.NewBatch(), units: make([]*stream.Unit, burst),
 	}
 	sh.rings[stream.Audio].init(audioRing)
@@ -188,14 +185,19 @@ func (sh *shard) followLocked(ctx context.Context) {
 	sh.decided = time.Time{}
 }
 
-// serveInline serves a few viewers on the goroutine of the publisher.
+// serveInline serves on the goroutine of the publisher where that is little work,
+// and nobody else is at it.
 func (sh *shard) serveInline(in *input) bool {
-	sh.mu.Lock()
+	if !sh.mu.TryLock() {
+		return false
+	}
 	defer sh.mu.Unlock()
-	if len(sh.viewers) > viewersInline {
+	began := time.Now()
+	if len(sh.viewers)*in.reader.Len() > inlinePackets || !sh.budget.may(began) {
 		return false
 	}
 	sh.serveLocked(in)
+	sh.budget.spend(time.Since(began))
 	return true
 }
 

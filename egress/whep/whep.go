@@ -37,6 +37,7 @@ type Server struct {
 	log      *slog.Logger
 	stop     chan struct{}
 	reports  sync.WaitGroup
+	inline   budget
 
 	mu      sync.Mutex // guards what follows
 	fanouts map[*stream.Stream]*fanout
@@ -92,7 +93,7 @@ func (s *Server) join(sess *Session) {
 	}
 	f := s.fanouts[sess.v.st]
 	if f == nil {
-		f = &fanout{st: sess.v.st, endpoint: s.endpoint, log: s.log}
+		f = &fanout{st: sess.v.st, endpoint: s.endpoint, log: s.log, budget: &s.inline}
 		s.fanouts[sess.v.st] = f
 	}
 	if err := f.add(sess.v); err != nil {
