@@ -356,7 +356,7 @@ func (r *reader) tellRest() {
 		t.viewers = n
 		r.event(eventViewerCount, map[string]int{eventViewerCount: n})
 	}
-	layers := viewLayers(r.sess.watched.layers.Layers())
+	layers := viewLayers(r.sess.watched.layers)
 	now := r.now()
 	if sameLayers(layers, t.layers) && (slices.Equal(layers, t.layers) || now.Sub(t.layersAt) < layersEvery) {
 		return

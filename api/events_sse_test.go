@@ -257,7 +257,8 @@ func TestEvents_LayersAreThoseOfTheVideoLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	video := layers["1"] // audio is m-line 0 of the offer
-	if len(layers) != 1 || len(video) != 1 || video[0]["spatialLayerId"] != 0.0 || video[0]["width"] != 640.0 || video[0]["height"] != 360.0 {
+	if len(layers) != 1 || len(video) != 1 || video[0]["spatialLayerId"] != 0.0 || video[0]["width"] != 640.0 || video[0]["height"] != 360.0 ||
+		video[0]["current"] != true || video[0]["why"] != "only_one" {
 		t.Errorf("got %v", layers)
 	}
 }

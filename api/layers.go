@@ -33,15 +33,28 @@ type layerView struct {
 	Bitrate    int    `json:"bitrate,omitempty"` // bit/s; missing: inactive
 	Width      int    `json:"width,omitempty"`
 	Height     int    `json:"height,omitempty"`
+
+	// Of ours: this layer is sent, and why.
+	Current bool        `json:"current,omitempty"`
+	Why     whep.Reason `json:"why,omitempty"`
 }
 
-func viewLayers(layers []whep.Layer) []layerView {
+func viewLayers(from layered) []layerView {
+	layers, now := from.Layers(), from.Stats()
 	var out []layerView
-	for _, l := range layers {
+	current := -1 // the highest of those that are sent
+	for i, l := range layers {
 		out = append(out, layerView{
 			line: l.Line, RID: l.RID, SpatialID: l.Spatial, TemporalID: l.Temporal,
 			Bitrate: l.Bitrate, Width: l.Width, Height: l.Height,
 		})
+		sent := l.RID == now.RID && l.Spatial == now.Spatial && l.Temporal <= now.Temporal
+		if sent && (current < 0 || layers[current].Temporal < l.Temporal) {
+			current = i
+		}
+	}
+	if current >= 0 {
+		out[current].Current, out[current].Why = !now.Frozen, now.Reason
 	}
 	return out
 }

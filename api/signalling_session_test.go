@@ -243,9 +243,12 @@ func TestSession_ThatNeverConnectsEndsAndNamesCandidates(t *testing.T) {
 	if p.Reason != "ice_failed" || !strings.Contains(p.Detail, "udp 127.0.0.1:") {
 		t.Errorf("got %+v, want the candidates that were tried", p)
 	}
-	if live, _ := g.sessions.count(wayWHEP); live != 0 || len(g.sessions.seats) != 0 {
-		t.Error("something of the session is left")
-	}
+	g.eventually("nothing of the session is left", func() bool {
+		live, _ := g.sessions.count(wayWHEP)
+		g.sessions.mu.Lock()
+		defer g.sessions.mu.Unlock()
+		return live == 0 && len(g.sessions.seats) == 0
+	})
 }
 
 func TestSession_ThatLosesConsentEnds(t *testing.T) {

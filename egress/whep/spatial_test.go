@@ -57,10 +57,10 @@ func TestAdapt_SpatialLayersOfOneStream(t *testing.T) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	s.picture(true)
-	for len(w.sess.Layers()) != 2 { // both are seen
-		<-tick.C
+	eventually(t, "both layers are seen", func() bool {
 		s.picture(false)
-	}
+		return len(w.sess.Layers()) == 2
+	})
 	var last *rtp.Packet
 	// read takes packets up to the one that ok says yes to.
 	read := func(what string, ok func(p *rtp.Packet) bool) {

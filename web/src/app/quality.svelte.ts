@@ -17,8 +17,8 @@ import { prefs, remember } from './prefs.svelte.ts';
 /** How long a picture must stay small before the page says so, and the end of that, ms. */
 const SMALL = 6000;
 const BIG_AGAIN = 2000;
-/** What the server calls it when the network of the viewer decides. */
-const BANDWIDTH = 'bandwidth';
+/** What the server calls it when the network of the viewer decides; '' if it does not say. */
+const NETWORK = ['', 'bandwidth', 'rising', 'too_much', 'frozen'];
 /** Lines of which a picture may fall short and still be the same size. */
 const NEARLY = 0.9;
 
@@ -54,10 +54,10 @@ export class QualityModel {
   /** There is something to choose from. */
   readonly offered: boolean = $derived(this.pictures.length > 1);
   /** Why the server sends what it sends; '' where it does not say. */
-  readonly #told: string = $derived(this.layers.find(({ current }) => current)?.why ?? '');
+  readonly #told: string = $derived(this.layers.find(({ why }) => why)?.why ?? '');
   /** The network is why the picture is small: nobody asked for that. */
   readonly slow: boolean = $derived(
-    this.offered && this.small && this.wish === 'auto' && ['', BANDWIDTH].includes(this.#told),
+    this.offered && this.small && this.wish === 'auto' && NETWORK.includes(this.#told),
   );
   /** The publisher does not send its largest picture at the moment. */
   readonly #held: boolean = $derived(this.best !== this.pictures.at(-1));
