@@ -69,25 +69,34 @@ func (l *lecture) end() error {
 // ignore takes packets that nobody wants.
 func ignore(webrtc.RTPCodecType, string, *rtp.Packet) {}
 
-// attend connects n thin viewers of room.
-func attend(ctx context.Context, g *gateway, room string, n int, chat bool) ([]*peer.Viewer, error) {
+// crowd are viewers.
+type crowd struct {
+	n      int
+	chat   bool // they talk as well
+	report bool // they take media and tell what arrives; else they count packets
+}
+
+// attend connects viewers of room.
+func attend(ctx context.Context, g *gateway, room string, c crowd) ([]*peer.Viewer, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	all, errs := make([]*peer.Viewer, n), make([]error, n)
+	all, errs := make([]*peer.Viewer, c.n), make([]error, c.n)
 	places := make(chan struct{}, joiners)
 	var wait sync.WaitGroup
 	for i := range all {
 		places <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-places }()
-			v, err := peer.Watch(ctx, peer.Options{URL: g.whep(room), Token: g.token, Thin: true, Chat: chat}, ignore)
+			v, err := peer.Watch(ctx, peer.Options{URL: g.whep(room), Token: g.token, Thin: true, Chat: c.chat}, ignore)
 			if err != nil {
 				errs[i] = err
 				return
 			}
-			v.Thin()
+			if !c.report {
+				v.Thin()
+			}
 			all[i] = v
-			if chat {
+			if c.chat {
 				select {
 				case <-v.Welcome():
 				case <-ctx.Done():
@@ -156,7 +165,7 @@ func (b *bench) costOf(ctx context.Context, c course) (cost, error) {
 			return cost{}, err
 		}
 		defer func() { _ = l.end() }() // measured already
-		some, err := attend(ctx, g, room, c.viewers, false)
+		some, err := attend(ctx, g, room, crowd{n: c.viewers})
 		if err != nil {
 			return cost{}, err
 		}

@@ -75,8 +75,8 @@ func (b *bench) turns(ctx context.Context, n int) (ours, theirs []figures, err e
 	}
 	defer p.stop()
 	d := b.seconds(5)
-	if n == 1 {
-		d *= 2 // so little is used that the ticks of the clock show
+	if n <= 10 {
+		d *= 3 // so little is used that the ticks of the clock show
 	}
 	for i := range b.rounds {
 		room := f("load%d", i)

@@ -46,6 +46,7 @@ func (b *bench) sections() []section {
 		{"start", b.start},
 		{"fanout", b.fanout},
 		{"memory", b.memory},
+		{"choice", b.choice},
 		{"join", b.join},
 		{"storm", b.storm},
 		{"first", b.first},

@@ -48,11 +48,8 @@ func (b *bench) memoryOnce(ctx context.Context, clip *peer.Clip) (m [3]float64, 
 	}
 	defer func() { _ = l.end() }() // measured already
 	before := 0.0
-	for i, step := range []struct {
-		viewers int
-		chat    bool
-	}{{10, false}, {100, false}, {100, true}} {
-		all, err := attend(ctx, g, "bench", step.viewers, step.chat)
+	for i, step := range []crowd{{n: 10}, {n: 100}, {n: 100, chat: true}} {
+		all, err := attend(ctx, g, "bench", step)
 		if err != nil {
 			return m, err
 		}
@@ -64,7 +61,7 @@ func (b *bench) memoryOnce(ctx context.Context, clip *peer.Clip) (m [3]float64, 
 		}
 		m[i] = mib(now)
 		if i > 0 {
-			m[i] = mib(now-before) / float64(step.viewers)
+			m[i] = mib(now-before) / float64(step.n)
 		}
 		before = now
 	}
@@ -107,7 +104,7 @@ func joinOnce(ctx context.Context, g *gateway, clip *peer.Clip) (wall, used floa
 		return 0, 0, err
 	}
 	began := time.Now()
-	all, err := attend(ctx, g, "bench", 200, false)
+	all, err := attend(ctx, g, "bench", crowd{n: 200})
 	if err != nil {
 		return 0, 0, err
 	}
