@@ -84,6 +84,7 @@ func shown(p *page, id, least, most int, within time.Duration) time.Duration {
 // The publisher's best layer stops and comes back: players and the recording go
 // on with another size of picture, whatever the codec.
 func TestLayers_PlayersAndRecordingCrossThem(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	for _, mime := range []string{webrtc.MimeTypeVP8, webrtc.MimeTypeH264} {
 		t.Run(strings.TrimPrefix(mime, "video/"), func(t *testing.T) {
 			g := startGateway(t)

@@ -105,6 +105,7 @@ func changeTo(t *testing.T, poor, rich *screen, layer byte, change func()) (faul
 // A viewer whose network narrows gets the layer that fits within seconds, and
 // the better one back; nothing freezes, nothing swings, nobody else notices.
 func TestLayers_FollowTheNetworkOfEachViewer(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	g := startGateway(t)
 	p := qualities(t, g.url("/whip/waves"), adminKey)
 	link := func(rate int) netsim.Link {
@@ -147,6 +148,7 @@ func TestLayers_FollowTheNetworkOfEachViewer(t *testing.T) {
 // A publisher whose network does not carry the best layer any more stops it; the
 // next one is shown instead.
 func TestLayers_ThatThePublisherStopsAreReplaced(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	g := startGateway(t)
 	p := qualities(t, g.url("/whip/waves"), adminKey)
 	s := attendAt(t, g.url("/whep/waves"), adminKey, webrtc.MimeTypeVP8)
@@ -169,6 +171,7 @@ func TestLayers_ThatThePublisherStopsAreReplaced(t *testing.T) {
 
 // Below what the lowest layer needs, sound goes on.
 func TestLayers_SoundIsKept(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	g := startGateway(t)
 	qualities(t, g.url("/whip/waves"), adminKey)
 	net := newPoor(t, g, netsim.Link{}, netsim.Link{Rate: wide, Queue: bottleneck})

@@ -92,6 +92,7 @@ const (
 // What is lost on the way from the publisher is asked for again, and the student
 // sees no freeze.
 func TestPoorNetwork_OfThePublisherIsRepaired(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	clip := must[*peer.Clip](t)(peer.MakeSmallClip(t.TempDir(), webrtc.MimeTypeVP8, 1500, 360))
 	for name, c := range map[string]struct{ up, down netsim.Link }{
 		"5 % lost and 40 ms":     {netsim.Link{Loss: .05, Delay: far}, netsim.Link{Delay: far}},
