@@ -31,7 +31,7 @@ const (
 	// paceBytes bounds what waits. Beyond it all that waits is dropped, and the
 	// viewer goes on at the next keyframe.
 	paceBytes   = 384 << 10
-	pacePackets = logSize / 2
+	pacePackets = logSize * 3 / 4
 
 	// probeBurst is what a probe sends at once at most, however late its step is.
 	probeBurst = 12 * time.Millisecond

@@ -8,9 +8,9 @@ import (
 	"github.com/lectern/lectern/stream"
 )
 
-// logSize is how many packets to one viewer can be asked for again: three
-// seconds of 3 Mbit/s. A power of two.
-const logSize = 1024
+// logSize is how many packets to one viewer can be asked for again: a second and
+// a half of 3 Mbit/s. A power of two.
+const logSize = 512
 
 // logged is a packet as the viewer got it.
 type logged struct {

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// historySize is how many packets are remembered until they are reported: two
-// seconds of 5 Mbit/s.
-const historySize = 1024
+// historySize is how many packets are remembered until they are reported: a
+// second of 5 Mbit/s. A power of two.
+const historySize = 512
 
 const (
 	inFlight uint8 = iota
@@ -19,7 +19,7 @@ const (
 // sentPacket is a packet on its way.
 type sentPacket struct {
 	at    int64 // µs
-	bytes uint32
+	bytes uint16
 	seq   uint16
 	state uint8
 	used  bool
@@ -37,7 +37,7 @@ func (h *history) add(seq uint16, bytes int, at int64, probe bool) {
 	if h.packets == nil {
 		h.packets = make([]sentPacket, historySize)
 	}
-	h.packets[seq%historySize] = sentPacket{at: at, bytes: uint32(bytes), seq: seq, used: true, probe: probe}
+	h.packets[seq%historySize] = sentPacket{at: at, bytes: uint16(min(bytes, math.MaxUint16)), seq: seq, used: true, probe: probe}
 	h.last, h.started = seq, true
 }
 
