@@ -70,9 +70,8 @@ func (l *line) picture(f *ingest.Format, seq uint16, payloads [][]byte, lost ...
 }
 
 var (
-	keyVP8   = [][]byte{{0x10, 0, 1}, {0, 0, 2}, {0, 0, 3}}
-	deltaVP8 = [][]byte{{0x10, 1, 1}}
-	keyH264  = [][]byte{{9, 0xf0}, []byte(spsHD), {0x68, 1}, {0x65, 0x88, 0}}
+	keyVP8  = [][]byte{{0x10, 0, 1}, {0, 0, 2}, {0, 0, 3}}
+	keyH264 = [][]byte{{9, 0xf0}, []byte(spsHD), {0x68, 1}, {0x65, 0x88, 0}}
 )
 
 // A keyframe behind the hole ends the wait, once it is whole, and once the repair

@@ -143,8 +143,9 @@ func (r *vp9Reader) renderSize() {
 }
 
 func (r *vp9Reader) filter() {
-	r.skip(6 + 3)             // level, sharpness
-	if r.flag() && r.flag() { // deltas are enabled, and updated
+	r.skip(6 + 3) // level, sharpness
+	enabled := r.flag()
+	if enabled && r.flag() { // deltas are updated
 		for range 4 + 2 {
 			r.optional(7)
 		}
