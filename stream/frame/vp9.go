@@ -107,19 +107,7 @@ func vp9Size(b []byte) (w, h int, ok bool) {
 	if showExisting || inter || r.u(24) != 0x498342 {
 		return 0, 0, false
 	}
-	if profile >= 2 {
-		r.skip(1) // bit depth
-	}
-	const sRGB = 7
-	odd := profile&1 == 1
-	if r.u(3) != sRGB {
-		r.skip(1) // color_range
-		if odd {
-			r.skip(3)
-		}
-	} else if odd {
-		r.skip(1)
-	}
+	r.vp9Color(profile)
 	w, h = int(r.u(16))+1, int(r.u(16))+1
 	return w, h, !r.short
 }

@@ -71,7 +71,7 @@ func (r *vp9Reader) picture() {
 	const syncBits = 24
 	if !r.inter {
 		r.skip(syncBits)
-		r.color()
+		r.vp9Color(r.profile)
 		r.size()
 		r.refresh = 0xff
 		return
@@ -83,7 +83,7 @@ func (r *vp9Reader) picture() {
 	if intraOnly {
 		r.skip(syncBits)
 		if r.profile > 0 {
-			r.color()
+			r.vp9Color(r.profile)
 		}
 		r.refresh = uint8(r.u(8))
 		r.size()
@@ -102,10 +102,11 @@ func (r *vp9Reader) picture() {
 	}
 }
 
-func (r *vp9Reader) color() {
+// vp9Color passes over color_config.
+func (r *bits) vp9Color(profile uint32) {
 	const sRGB = 7
-	odd := r.profile&1 == 1
-	if r.profile >= 2 {
+	odd := profile&1 == 1
+	if profile >= 2 {
 		r.skip(1) // bit depth
 	}
 	if r.u(3) != sRGB {
