@@ -15,12 +15,16 @@ import (
 // the header and a small body must be there in time. Handlers that move large
 // bodies move their own deadline with each piece (see moving.go).
 const (
-	headerTimeout   = 10 * time.Second
-	bodyTimeout     = 30 * time.Second
-	answerTimeout   = 60 * time.Second
-	idleTimeout     = time.Minute
-	shutdownTimeout = 5 * time.Second
-	maxHeaderBytes  = 32 << 10
+	headerTimeout  = 10 * time.Second
+	bodyTimeout    = 30 * time.Second
+	answerTimeout  = 60 * time.Second
+	idleTimeout    = time.Minute
+	maxHeaderBytes = 32 << 10
+
+	// shutdownTimeout is for answers under way. Browsers open connections ahead on
+	// which they never ask; the server waits for those as well, 5 s by itself, which
+	// is all that the owner gives it.
+	shutdownTimeout = 3 * time.Second
 )
 
 // Limits of an HTTP/2 connection. Its header frames have no time-out of their
