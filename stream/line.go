@@ -70,16 +70,15 @@ func (l *line) cross(u *Unit) {
 	if !l.ended {
 		l.seqOff++
 	}
-	if u.PTS <= l.lastPTS {
-		// Both layers show the same moment; two pictures of one PTS have no order.
-		u.PTS = l.lastPTS + crossStep
-	}
+	// Both layers may show the same moment, or nearly so; two pictures of one PTS
+	// have no order.
+	u.PTS = max(u.PTS, l.lastPTS+crossStep)
 	l.rebase(u)
 }
 
 // crossStep is the least time between the last picture of a layer and the first
-// of the next: the finest step of those who store milliseconds.
-const crossStep = time.Millisecond
+// of the next: more than the finest step of those who store milliseconds.
+const crossStep = 2 * time.Millisecond
 
 // rebase sets the timestamp offset so that the timestamps advance by just as
 // much as PTS does. At least one tick: two access units never share a timestamp
